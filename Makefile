@@ -1,0 +1,51 @@
+# dsray: `make demo` and `make test` need Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check fast bench wheel soak clean
+
+help: ## show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/demo ## build a dataset from a local web gallery (about 5 minutes on 2 cores)
+	$(BIN)/dsray demo
+
+test: $(VENV)/test ## lint, types, import contracts and all tests
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test ## fast: lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: $(VENV)/test ## the unit tests only
+	$(BIN)/python -m pytest --ignore tests/e2e
+
+bench: $(VENV)/test $(VENV)/bench ## measure the figures of benchmarks/ against their baselines
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/test ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean: ## remove what make made
+	rm -rf $(VENV) dist build .dsray
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[local,demo]'
+	@touch $@
+
+$(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[test]'
+	@touch $@ $(VENV)/demo
+
+$(VENV)/bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/bench-env
+	$(VENV)/bench-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt albumentations==2.0.8
+	@touch $@

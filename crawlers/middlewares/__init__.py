@@ -1,0 +1,1 @@
+"""Where each request and response passes: robots, addresses, redirects, encodings, consent."""

@@ -1,0 +1,106 @@
+"""The address guard: nobody's page makes us ask a private, loopback, link-local or metadata address.
+
+Names are checked where they are resolved, on the very address that the connection goes to, so redirects and names that
+change their answer are covered; literals are checked as every request passes.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scrapy import Request
+from scrapy.exceptions import CannotResolveHostError
+from scrapy.resolver import CachingThreadedResolver
+from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
+
+from crawlers.refused import Reason, Refused
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_METADATA = {
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
+}
+"""Where AWS, Alibaba, Oracle and Azure tell a machine its secrets; the others use the first."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.ip_network("::/96")
+
+_refused: dict[str, str] = {}
+"""Host names that were refused → the address they had; Twisted loses the resolver's own exception on the way."""
+
+
+def forbidden(text: str, allow_private: bool) -> bool:
+    """May this address, IPv4 or IPv6, not be asked? Link-local, multicast, unspecified and metadata addresses never may."""
+    return any(_forbidden(address, allow_private) for address in _meanings(ipaddress.ip_address(text)))
+
+
+def _forbidden(address: Address, allow_private: bool) -> bool:
+    if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
+        return True
+    return not allow_private and (not address.is_global or address.is_reserved)
+
+
+def _meanings(address: Address) -> Iterator[Address]:
+    """The address, or the IPv4 addresses that it stands for (mapped, 6to4, Teredo, NAT64, compatible)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        yield address
+        return
+    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    carried = [one for one in inner if one is not None]
+    yield from carried or [address]
+
+
+class GuardedResolver(CachingThreadedResolver):
+    """Resolves names, and refuses those with a forbidden address."""
+
+    allow_private = False
+
+    @classmethod
+    def from_crawler(cls, crawler: "Crawler", reactor: object) -> "Self":
+        resolver = super().from_crawler(crawler, reactor)  # type: ignore[arg-type] # reactors have no common type
+        resolver.allow_private = crawler.settings.getbool("ALLOW_PRIVATE")
+        return resolver
+
+    def getHostByName(self, name: str, timeout: Sequence[int] = ()) -> "Deferred[str]":
+        return super().getHostByName(name, timeout).addCallback(self._checked, name)
+
+    def _checked(self, address: str, name: str) -> str:
+        if forbidden(address, self.allow_private):
+            _refused[name] = address
+            raise DNSLookupError(f"{name} is {address}, a private address")
+        return address
+
+
+class AddressMiddleware:
+    """Refuses literal addresses, and tells refused names from unknown ones."""
+
+    def __init__(self, allow_private: bool) -> None:
+        self.allow_private = allow_private
+
+    @classmethod
+    def from_crawler(cls, crawler: "Crawler") -> "Self":
+        return cls(crawler.settings.getbool("ALLOW_PRIVATE"))
+
+    def process_request(self, request: Request) -> None:
+        name = urlsplit(request.url).hostname or ""
+        try:
+            refused = forbidden(name.partition("%")[0], self.allow_private)
+        except ValueError:
+            return  # a name: the resolver's turn
+        if refused:
+            raise Refused(Reason("address", "address", name, request.url))
+
+    def process_exception(self, request: Request, exception: Exception) -> None:
+        name = urlsplit(request.url).hostname or ""
+        if isinstance(exception, CannotResolveHostError) and name in _refused:
+            raise Refused(Reason("address", "address", _refused[name], request.url)) from exception

@@ -1,0 +1,73 @@
+"""robots.txt as RFC 9309 has it: 4xx allows all, 5xx allows nothing, no answer means that the site cannot be asked."""
+
+from typing import TYPE_CHECKING
+
+from scrapy import Request, signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.exceptions import IgnoreRequest
+from scrapy.http import Response
+from scrapy.robotstxt import RobotParser
+
+from crawlers.refused import Reason, Refused, reason_of
+from crawlers.urls import host
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+_SLOWEST_S = 60.0
+
+
+class RobotsMiddleware(RobotsTxtMiddleware):
+    """Refuses with evidence what robots.txt forbids, and keeps its Crawl-delay."""
+
+    def __init__(self, crawler: "Crawler") -> None:
+        super().__init__(crawler)
+        self.unreadable: dict[str, Reason] = {}  # host → why its robots.txt could not be had
+        crawler.signals.connect(self.slow_down, signals.robots_parsed)
+
+    @classmethod
+    def from_crawler(cls, crawler: "Crawler") -> "Self":
+        return cls(crawler)
+
+    async def process_request(self, request: Request) -> None:  # type: ignore[override] # the old spider argument
+        try:
+            await super().process_request(request)
+        except Refused:
+            raise
+        except IgnoreRequest as ignored:
+            raise Refused(Reason("robots", "robots.txt", "disallow", _robots_of(request))) from ignored
+
+    def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
+        why = self.unreadable.get(host(request.url))
+        if why is not None:
+            raise Refused(why)
+        super().process_request_2(rp, request)
+
+    async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
+        if response.status >= 500:
+            where = _robots_of(request)
+            self.unreadable[host(request.url)] = Reason("robots", "robots.txt", f"status {response.status}", where)
+        await super()._parse_robots(response if response.status < 300 else response.replace(body=b""), netloc, request)
+
+    def _robots_error(self, exc: Exception, netloc: str) -> None:
+        request = Request(f"http://{netloc}/robots.txt")
+        self.unreadable[host(request.url)] = reason_of(exc, request)
+        super()._robots_error(exc, netloc)
+
+    def slow_down(self, robotparser: RobotParser, request: Request) -> None:
+        """Asks the host no more often than its Crawl-delay, up to a minute."""
+        delay = robotparser.crawl_delay(self._robotstxt_useragent or "*")
+        if delay:
+            assert self.crawler.engine
+            downloader = self.crawler.engine.downloader
+            key = downloader.get_slot_key(request)
+            slow = min(float(delay), _SLOWEST_S)
+            downloader.per_slot_settings[key] = {"delay": slow, "concurrency": 1}
+            if key in downloader.slots:
+                downloader.slots[key].delay = slow
+
+
+def _robots_of(request: Request) -> str:
+    return f"{request.url.split('://')[0]}://{host(request.url)}/robots.txt"

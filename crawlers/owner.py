@@ -1,0 +1,42 @@
+"""What a child process owes its owner: it dies with it, and its last line on stderr says why it failed."""
+
+import json
+import os
+import sys
+from threading import Thread
+from typing import IO
+
+from dsray.errors import DsrayError
+
+
+def die_with(pipe: IO[bytes]) -> None:
+    """Ends this process, without clean-up, as soon as `pipe` is at its end: the owner closed it, or was killed."""
+
+    def watch() -> None:
+        while os.read(pipe.fileno(), 4096):  # not pipe.read: a lock held at our own exit would abort the interpreter
+            pass
+        os._exit(1)
+
+    Thread(target=watch, name="owner", daemon=True).start()
+
+
+def confess(error: DsrayError) -> int:
+    """Tells the owner in one JSON line what is wrong and what to do. Returns the exit code."""
+    told = {"error": [error.wrong, error.do], "kind": type(error).__name__}
+    print(json.dumps(told), file=sys.stderr, flush=True)
+    return error.exit_code
+
+
+def heard(stderr: str, otherwise: DsrayError) -> DsrayError:
+    """The error that a child confessed, from all that it wrote on stderr; `otherwise` when it said nothing of use."""
+    from dsray import errors
+
+    for line in reversed(stderr.splitlines()):
+        try:
+            told = json.loads(line)
+            kind = getattr(errors, told["kind"])
+            if issubclass(kind, DsrayError):
+                return kind(*told["error"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return otherwise

@@ -1,0 +1,1 @@
+"""What becomes of outcomes: rows, in segments."""

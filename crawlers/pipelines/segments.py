@@ -1,0 +1,92 @@
+"""Outcomes are gathered and committed as segments: every so many megabytes, every so many seconds, and at the end."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from crawlers.job import Job
+from crawlers.ledger import Ledger
+from crawlers.rows import PAGE, Outcome
+from dsray.errors import DsrayError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+_NO_ANSWER = ("unreachable", "timeout", "address")
+
+
+@dataclass
+class Batch:
+    """A segment in the making."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    since: float = field(default_factory=time.monotonic)
+
+    def full(self, job: Job) -> bool:
+        return self.counts["bytes"] >= job.segment_mb * 1e6 or time.monotonic() - self.since >= job.segment_s
+
+
+class SegmentPipeline:
+    """Counts outcomes and commits them, in a thread, while the crawl goes on.
+
+    As long as no start page gave an answer, nothing is committed: a site that is down is asked again by the next run.
+    """
+
+    def __init__(self, crawler: "Crawler", job: Job, ledger: Ledger, spent: Counter[str]) -> None:
+        self.crawler = crawler
+        self.job = job
+        self.ledger = ledger
+        self.spent = spent
+        self.batch = Batch()
+        self.reached = ledger.segments > 0
+        self.failure: DsrayError | None = None
+        self.one_at_a_time = asyncio.Lock()
+
+    @classmethod
+    def from_crawler(cls, crawler: "Crawler") -> "Self":
+        spider = crawler.spider
+        pipeline = cls(crawler, spider.job, spider.ledger, spider.spent)  # type: ignore[union-attr] # GallerySpider
+        spider.pipeline = pipeline  # type: ignore[union-attr]
+        return pipeline
+
+    async def process_item(self, item: Outcome) -> Outcome:
+        counts = count(item)
+        self.batch.outcomes.append(item)
+        self.batch.counts.update(counts)
+        self.spent.update(counts)
+        self.reached = self.reached or not (item.row and item.row.get("error") in _NO_ANSWER)
+        if self.reached and self.batch.full(self.job):
+            await self.commit()
+        return item
+
+    async def close_spider(self) -> None:
+        if self.reached and self.batch.outcomes:
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Writes the batch; whoever comes meanwhile with a next full one waits, which slows the crawl down."""
+        async with self.one_at_a_time:
+            batch, self.batch = self.batch, Batch()
+            if self.failure is not None or not batch.outcomes:
+                return
+            try:
+                await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts)
+            except DsrayError as failure:
+                self.failure = failure
+                assert self.crawler.engine
+                asyncio.ensure_future(self.crawler.engine.close_spider_async(reason="lake"))  # noqa: RUF006
+
+
+def count(outcome: Outcome) -> Counter[str]:
+    """What one outcome adds: a page read, an item with its bytes, or an error."""
+    row = outcome.row or {}
+    if row.get("error"):
+        return Counter({row["error"]: 1})
+    if outcome.found.kind == PAGE:
+        return Counter(pages=1)
+    return Counter(items=1, bytes=len(row["payload"]))

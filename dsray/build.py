@@ -1,0 +1,173 @@
+"""The stages in order: what exists is reused, what is missing is made, and only then Ray is started."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from dsray.lake import manifests, refs
+from dsray.lake.manifests import Manifest
+from dsray.lake.store import Store
+from dsray.recipe import Recipe
+from dsray.stages import augment, collect, evaluate, label, measure, release, render, select, synthesize, train
+from dsray.stages.step import Made, Progress, Step, Work
+
+StepOf = Callable[[Recipe, Made], Step | None]
+Run = Callable[[Step, Made, Work], Manifest]
+
+
+class Listener(Protocol):
+    """Who watches a build."""
+
+    def started(self, step: str) -> None: ...
+    def progress(self, step: str, done: int, total: int | None, note: str) -> None: ...
+    def finished(self, step: str, manifest: Manifest, seconds: float, reused: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step of a plan. `why` says what changed; `manifest` is there when the step is reused."""
+
+    name: str
+    state: str  # reuse, make, or unknown: its inputs are not made yet
+    why: str
+    manifest: Manifest | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build came to."""
+
+    made: dict[str, Manifest] = field(default_factory=dict)
+    reused: set[str] = field(default_factory=set)
+
+    @property
+    def up_to_date(self) -> bool:
+        return len(self.made) == len(self.reused)
+
+
+def stages(recipe: Recipe, recrawl: int = 0) -> list[tuple[str, StepOf, Run]]:
+    """(name, what it would make, how) in the order of a dataset's life."""
+    chain: list[tuple[str, StepOf, Run]] = [
+        ("collect", partial(collect.step, crawl=recrawl), collect.run),
+        ("measure", measure.step, measure.run),
+        ("label", label.step, label.run),
+        ("select", select.step, select.run),
+        ("render", render.step, render.run),
+        ("augment", augment.step, augment.run),
+    ]
+    for name in recipe.synthesize:
+        chain.append((f"train {name}", partial(train.step, name=name), train.run))
+        chain.append((f"synthesize {name}", partial(synthesize.step, name=name), synthesize.run))
+    return [*chain, ("evaluate", evaluate.step, evaluate.run), ("release", release.step, release.run)]
+
+
+def check(recipe: Recipe) -> None:
+    """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
+    for name, wanted in recipe.synthesize.items():
+        train.preset(name, wanted.preset)
+
+
+def plan(recipe: Recipe, store: Store) -> list[Planned]:
+    """What a build would do, and why. Reads manifests only."""
+    check(recipe)
+    last = _last(recipe, store)
+    made: dict[str, Manifest] = {}
+    planned: list[Planned] = []
+    missing = ""
+    for name, step_of, _ in stages(recipe, last.get("crawl", 0)):
+        if missing:
+            planned.append(Planned(name, "unknown", f"after {missing}"))
+            continue
+        step = step_of(recipe, made)
+        if step is None:
+            continue
+        found = manifests.find(store, step.stage, step.key)
+        if found:
+            made[name] = found
+            planned.append(Planned(name, "reuse", "", found))
+        else:
+            before = last.get("steps", {}).get(name)
+            planned.append(
+                Planned(name, "make", _why(step, manifests.find(store, step.stage, before) if before else None))
+            )
+            missing = name
+    return planned
+
+
+def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None = None, cpus: int | None = None,
+        recrawl: bool = False) -> Outcome:  # fmt: skip
+    """Brings the dataset up to date. Stop it at any point and run it again: it goes on from what is there."""
+    check(recipe)
+    last = _last(recipe, store)
+    crawl = last.get("crawl", 0) + recrawl
+    if recrawl:  # at once, so that a run that is stopped goes on with the new crawl
+        refs.update(store, _ref(recipe), lambda value: {**(value or {}), "crawl": crawl})
+    outcome = Outcome()
+    with ExitStack() as stack:
+        connected = False
+        for name, step_of, make in stages(recipe, crawl):
+            step = step_of(recipe, outcome.made)
+            if step is None:
+                continue
+            listener.started(name)
+            began = time.monotonic()
+            found = manifests.find(store, step.stage, step.key)
+            if found is None:
+                if not connected:
+                    from dsray.engine.connect import connected as ray_session
+
+                    stack.enter_context(ray_session(address, cpus))
+                    connected = True
+                work = Work(recipe, store, Progress(partial(listener.progress, name)))
+                manifest = manifests.publish(store, make(step, outcome.made, work))
+            else:
+                manifest = found
+                outcome.reused.add(name)
+            outcome.made[name] = manifest
+            listener.finished(name, manifest, time.monotonic() - began, found is not None)
+    if not outcome.up_to_date or last.get("steps") != _keys(outcome):
+        refs.update(store, _ref(recipe), lambda _: {"crawl": crawl, "steps": _keys(outcome)})
+    return outcome
+
+
+def _keys(outcome: Outcome) -> dict[str, str]:
+    return {name: manifest.key for name, manifest in outcome.made.items()}
+
+
+def _ref(recipe: Recipe) -> str:
+    return f"builds/{recipe.dataset}"
+
+
+def _last(recipe: Recipe, store: Store) -> dict[str, Any]:
+    """The last finished build of this dataset: the number of its crawl, and the keys of its steps."""
+    value, _ = refs.get(store, _ref(recipe))
+    return value or {}
+
+
+def _why(step: Step, before: Manifest | None) -> str:
+    """What is different from the last build's step of this name."""
+    if before is None:
+        return "never made"
+    if before.version != step.version:
+        return f"version {before.version} → {step.version}"
+    reasons = list(_differences(before.params, step.params))
+    if before.inputs != step.inputs:
+        new = len(set(step.inputs) - set(before.inputs))
+        reasons.append(f"{new} of {len(step.inputs)} inputs changed")
+    return ", ".join(reasons[:4]) + (f" and {len(reasons) - 4} more" if len(reasons) > 4 else "")
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+    elif before != now and not (isinstance(before, list) and list(now or []) == before):
+        yield f"{path}: {_short(before)} → {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

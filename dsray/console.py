@@ -1,0 +1,175 @@
+"""What a person sees of a build: a line a stage with progress, then a short table."""
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dsray.build import Outcome, Planned
+from dsray.dataset import find
+from dsray.lake.manifests import Manifest
+from dsray.lake.store import Store
+from dsray.schema import SPLITS
+from dsray.stages import release
+
+
+class Lines:
+    """A build's listener: a live line for the running step, a lasting one for each that ended."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, refresh_per_second=5, transient=True) if console.is_terminal else None
+        self.began = time.monotonic()
+        self.told = 0.0
+
+    def started(self, step: str) -> None:
+        self.began = self.told = time.monotonic()
+        if self.live and not self.live.is_started:
+            self.live.start()
+        self._show(step, "", "")
+
+    def progress(self, step: str, done: int, total: int | None, note: str) -> None:
+        spent = time.monotonic() - self.began
+        count = f"{done:,}" + (f" / {total:,}" if total else "")
+        self._show(step, count, note or (f"{done / spent:,.0f} rows/s" if done and spent > 0.5 else ""))
+
+    def finished(self, step: str, manifest: Manifest, seconds: float, reused: bool) -> None:
+        self.stop()
+        self.console.print(
+            _line(step, *_result(step, manifest), "up to date" if reused else f"{seconds:.1f} s"), highlight=False
+        )
+
+    def stop(self) -> None:
+        if self.live and self.live.is_started:
+            self.live.update(Text(""))
+            self.live.stop()
+            self.live = Live(console=self.console, refresh_per_second=5, transient=True)
+
+    def _show(self, step: str, count: str, note: str) -> None:
+        line = _line(step, count, note, f"{time.monotonic() - self.began:.0f} s")
+        if self.live:
+            self.live.update(line)
+        elif time.monotonic() - self.told > 20:
+            self.told = time.monotonic()
+            self.console.print(line, highlight=False)
+
+
+def _line(step: str, count: str, note: str, end: str) -> Text:
+    return Text.assemble((f"  {step:<15}", "bold"), f"{count:>16}  ", (f"{note:<52}", "dim"), f" {end:>10}")
+
+
+def _result(step: str, manifest: Manifest) -> tuple[str, str]:
+    counts, details = manifest.counts, manifest.details
+    if step == "collect":
+        return f"{counts['in']:,} rows", f"{details.get('pages', 0):,} pages, {len(manifest.shards)} raw shards"
+    if step == "select":
+        return (
+            f"{counts['kept']:,} kept",
+            f"{counts['quarantined']:,} quarantined by {len(details['quarantine'])} rules",
+        )
+    if step == "label":
+        return f"{details['labelled']:,} labelled", ""
+    if manifest.stage == "train":
+        last = details["curve"][-1] if details.get("curve") else {}
+        return (
+            f"{int(last.get('images', 0)):,} images",
+            f"{last.get('images_per_s', 0):,.0f} images/s, {details['workers']} workers",
+        )
+    if step == "evaluate":
+        ratios = [f"{model} {score['usefulness']['ratio']:.3f}" for model, score in details["scores"].items()]
+        return "", "usefulness " + ", ".join(ratios)
+    if step == "release":
+        return f"{counts['kept']:,} rows", f"v{details['version']}, {len(manifest.shards)} shards"
+    return f"{counts.get('kept', 0):,} rows", f"{len(manifest.shards)} shards"
+
+
+def summary(console: Console, outcome: Outcome) -> None:
+    """The short table at the end of a build."""
+    made = outcome.made
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_row("rows in", f"{made['collect'].counts['in']:,}", "")
+    table.add_row("kept", f"{made['render'].counts['kept']:,}", "")
+    table.add_row("quarantined", f"{made['select'].counts['quarantined'] + made['render'].counts['quarantined']:,}", "")
+    for rule, count in made["select"].details["quarantine"].items():
+        table.add_row(f"  {rule}", f"{count:,}", "")
+    if "augment" in made:
+        table.add_row("augmented", f"{made['augment'].counts['kept']:,}", "")
+    for name, manifest in made.items():
+        if manifest.stage == "synthesize":
+            table.add_row(f"synthetic, {name.split()[1]}", f"{manifest.counts['kept']:,}", "")
+    for model, score in (made["evaluate"].details["scores"] if "evaluate" in made else {}).items():
+        _score_rows(table, model, score)
+    console.print()
+    console.print(table)
+
+
+def _score_rows(table: Table, model: str, score: dict[str, Any]) -> None:
+    use = score["usefulness"]
+    real, synthetic, both = (sum(use[name]) / len(use[name]) for name in ("real", "synthetic", "both"))
+    note = f"accuracy: synthetic {synthetic:.3f}, real {real:.3f}, both {both:.3f}"
+    table.add_row(f"usefulness, {model}", f"{use['ratio']:.3f}", note)
+    distance, copies = score["distance"], score["copies"]
+    table.add_row(f"distance, {model}", f"{distance['distance']:.2f}", f"real against real {distance['floor']:.2f}")
+    found = f"control: {copies['control_detected']} of {copies['control_planted']} planted copies found"
+    table.add_row(f"copies, {model}", f"{copies['share']:.2%}", found)
+
+
+def plan_table(console: Console, planned: list[Planned]) -> None:
+    """What would run, and why."""
+    colours = {"reuse": "dim", "make": "bold", "unknown": ""}
+    for step in planned:
+        count, note = _result(step.name, step.manifest) if step.manifest else ("", step.why)
+        words = {"reuse": "up to date", "make": "make", "unknown": "make"}
+        line = Text.assemble(
+            (f"  {step.name:<15}", colours[step.state]), f"{words[step.state]:<12}", (f"{count:>14}  {note}", "dim")
+        )
+        console.print(line, highlight=False)
+
+
+def console_of(file: Any = None) -> Console:
+    """A console that never wraps a line of ours in a log."""
+    console = Console(file=file or sys.stdout, soft_wrap=True)
+    return console if console.is_terminal else Console(file=file or sys.stdout, soft_wrap=True, width=120)
+
+
+def show(console: Console, store: Store, name: str | None) -> None:
+    """What a release is made of; without a name, the datasets of a lake and their versions."""
+    if name is None:
+        names = sorted({entry.name.split("/")[1] for entry in store.list("releases/")})
+        for dataset in names:
+            versions = release.published(store, dataset)
+            console.print(f"  {dataset:<24} " + " ".join(f"v{number}" for number in sorted(versions)), highlight=False)
+        if not names:
+            console.print(f"There is no release on {store.url} yet.")
+        return
+    version = find(store, name)
+    manifest = version.manifest
+    console.print(f"{version.dataset}@v{version.number}  {store.url}/{version.prefix}", highlight=False, style="bold")
+    origins = sorted({origin for counts in manifest["rows"].values() for origin in counts}, key=_origin_order)
+    table = Table(box=None, padding=(0, 2))
+    for column in ("split", *origins):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split in SPLITS:
+        if split in manifest["rows"]:
+            table.add_row(split, *(f"{manifest['rows'][split].get(origin, 0):,}" for origin in origins))
+    console.print(table)
+    console.print(f"  classes      {', '.join(manifest['classes'][:20])}", highlight=False)
+    for rule, count in manifest["quarantine"].items():
+        console.print(f"  quarantined  {count:>7,}  {rule}", highlight=False)
+    for gate in manifest["gates"]:
+        passed = "passed" if gate["passed"] else "failed"
+        console.print(
+            f"  gate         {gate['value']:.3f}  {gate['gate']}, {gate['model']}: {gate['limit']}, {passed}",
+            highlight=False,
+        )
+
+
+def _origin_order(origin: str) -> tuple[int, str]:
+    return (("real", "augmented").index(origin) if origin in ("real", "augmented") else 2), origin

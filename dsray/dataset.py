@@ -1,0 +1,146 @@
+"""Reading a release: as pandas, torch, Hugging Face or Ray data."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dsray.errors import DsrayError
+from dsray.lake import shards
+from dsray.lake.session import opened
+from dsray.lake.shards import Receipt
+from dsray.lake.store import Store
+from dsray.stages import release
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas
+    import ray.data
+    import torch.utils.data
+
+
+@dataclass(frozen=True)
+class Version:
+    """One release of a dataset on a lake."""
+
+    dataset: str
+    number: int
+    store: Store
+    manifest: dict[str, Any]
+
+    @property
+    def prefix(self) -> str:
+        return f"releases/{self.dataset}/v{self.number}/"
+
+    def shards(self, split: str | None = None, origins: Sequence[str] | None = None) -> list[Receipt]:
+        """The shards of a split (all without one), and of some origins (`real`, `augmented`, `gan`, ...)."""
+        found = []
+        for fields in self.manifest["shards"]:
+            part, file = fields["name"].removeprefix(self.prefix).split("/")
+            if split in (None, part) and (origins is None or file.split("-")[0] in origins):
+                found.append(Receipt(**fields))
+        return found
+
+
+def find(store: Store, name: str) -> Version:
+    """The version that `digits@v3`, or `digits` for the newest, names. Raises DsrayError when there is none."""
+    dataset, _, wanted = name.partition("@")
+    versions = release.published(store, dataset)
+    if not versions:
+        raise DsrayError(
+            f"There is no release of '{dataset}' on {store.url}.", "Build one with `dsray run recipe.yaml`."
+        )
+    known = ", ".join(f"v{number}" for number in sorted(versions))
+    try:
+        number = int(wanted.removeprefix("v")) if wanted else max(versions)
+    except ValueError:
+        raise DsrayError(f"'{wanted}' is not a version.", f"Known: {known}.") from None
+    if number not in versions:
+        raise DsrayError(f"There is no {dataset}@v{number} on {store.url}.", f"Known: {known}.")
+    manifest = json.loads(store.read(f"releases/{dataset}/v{number}/manifest.json"))
+    return Version(dataset, number, store, manifest)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split of a release. Each method reads; nothing is read before."""
+
+    version: Version
+    split: str | None
+    origins: Sequence[str] | None = None
+    _lease: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names behind the numbers in the column `label`."""
+        return list(self.version.manifest["classes"])
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The shards one after the other, each checked against its digest."""
+        for receipt in self.version.shards(self.split, self.origins):
+            yield shards.read(self.version.store, receipt)
+
+    def arrow(self) -> pa.Table:
+        """All rows as one Arrow table."""
+        return pa.concat_tables(self.tables())
+
+    def pandas(self) -> "pandas.DataFrame":
+        """All rows as a DataFrame; images are dicts of `bytes` and `path`."""
+        return self.arrow().to_pandas()
+
+    def hf(self) -> "datasets.Dataset":
+        """A Hugging Face dataset; images decode on access. Needs the package `datasets`."""
+        import datasets
+
+        table = self.arrow()
+        features = datasets.Features.from_dict(json.loads(table.schema.metadata[b"huggingface"])["info"]["features"])
+        return datasets.Dataset(datasets.table.InMemoryTable(table), info=datasets.DatasetInfo(features=features))
+
+    def torch(self) -> "torch.utils.data.TensorDataset":
+        """(image uint8 [C, H, W], class int64) pairs in memory; a row without a label has class -1."""
+        import torch
+
+        from dsray.kinds import kind
+
+        table, name = self.arrow(), self.version.manifest["kind"]
+        images_NHWC = kind(name).to_arrays([media["bytes"] for media in table[name].to_pylist()])
+        labels = torch.from_numpy(table["label"].fill_null(-1).to_numpy().copy())
+        return torch.utils.data.TensorDataset(torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous(), labels)
+
+    def ray(self) -> "ray.data.Dataset":
+        """A Ray dataset, one block a shard, read on the cluster."""
+        from dsray.engine.read import read_shards
+
+        return read_shards(self.version.store, self.version.shards(self.split, self.origins))
+
+
+def load(name: str, split: str | None = None, lake: str | None = None, origins: Sequence[str] | None = None) -> Dataset:
+    """The release that `name` names, on the lake at `lake`, else DSRAY_LAKE, else the embedded one of this folder."""
+    lease = ExitStack()
+    store = lease.enter_context(opened(lake))
+    return Dataset(find(store, name), split, origins, lease)
+
+
+def export(version: Version, folder: Path) -> list[Path]:
+    """Copies a release into a folder of plain files, checking every shard; what is there already and whole is kept."""
+    written = []
+    for entry in version.store.list(version.prefix):
+        target = folder / entry.name.removeprefix(version.prefix)
+        if target.name == "claim.json":
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        data = version.store.read(entry.name)
+        if target.suffix == ".parquet":
+            pq.read_metadata(io.BytesIO(data))
+        if not (target.exists() and target.read_bytes() == data):
+            partial = target.with_name(target.name + ".part")
+            partial.write_bytes(data)
+            partial.replace(target)
+        written.append(target)
+    return written

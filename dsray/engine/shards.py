@@ -1,0 +1,102 @@
+"""Shard to shard on Ray Data: one task reads a shard's column families, maps them, and puts one object.
+
+The rows of the Ray dataset are the work, not the data: a shard's bytes never enter the object store, the driver sees
+receipts only, and a task that is run twice finds its object and adopts it. See DECISIONS.md.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from dsray.errors import ClusterError, DsrayError
+from dsray.lake import shards
+from dsray.lake.shards import Receipt
+from dsray.lake.store import Store
+
+Progress = Callable[[int, int], None]
+Map = Callable[..., tuple[pa.Table, Mapping[str, int]]]
+"""(*tables, careful=bool) → (table, counts). Careful means that an earlier try killed its process."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One shard to make: its name, and the families to read, each whole or some columns of it."""
+
+    name: str
+    inputs: Sequence[tuple[Receipt, Sequence[str] | None]]
+
+
+def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress) -> list[Receipt]:
+    """The receipts of all shards, in order; those that exist are adopted, the others made by `fn` on the cluster.
+
+    `progress` is called with (rows made so far, shards left). Raises what `fn` raises if it is a DsrayError.
+    """
+    receipts = _existing(store, works)
+    missing = [index for index, receipt in enumerate(receipts) if receipt is None]
+    if missing:
+        made = _make(store, [(index, works[index]) for index in missing], fn, progress)
+        receipts = [made.get(index, receipt) for index, receipt in enumerate(receipts)]
+    return [receipt for receipt in receipts if receipt is not None]
+
+
+def _existing(store: Store, works: Sequence[Work]) -> list[Receipt | None]:
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(partial(shards.adopt, store), [work.name for work in works]))
+
+
+def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Progress) -> dict[int, Receipt]:
+    import ray.data
+    from ray.exceptions import RayError
+
+    rows = [{"index": index, "work": asdict(work)} for index, work in todo]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(partial(_work, store=store, fn=fn))
+    made: dict[int, Receipt] = {}
+    done = 0
+    try:
+        for row in dataset.iter_rows():
+            receipt = Receipt(**{**row["receipt"], "counts": dict(row["counts"])})
+            made[row["index"]] = receipt
+            done += receipt.rows
+            progress(done, len(rows) - len(made))
+    except RayError as error:
+        raise cause(error) from error
+    return made
+
+
+def _work(row: dict[str, Any], store: Store, fn: Map) -> dict[str, Any]:
+    """In a worker: read, map, put. Returns the receipt."""
+    work = row["work"]
+    tables = [shards.read(store, _receipt(receipt), columns) for receipt, columns in work["inputs"]]
+    table, counts = fn(*tables, careful=_tries() > 0)
+    receipt = shards.write(store, work["name"], table, counts)
+    fields = asdict(receipt)
+    return {"index": row["index"], "counts": list(fields.pop("counts").items()), "receipt": fields}
+
+
+def _receipt(fields: dict[str, Any]) -> Receipt:
+    return Receipt(**{**fields, "counts": {k: v for k, v in fields["counts"].items() if v is not None}})
+
+
+def _tries() -> int:
+    """How often this task was tried before; a retry after a crash is the only cause in this engine."""
+    from ray._private.worker import global_worker
+
+    return int(global_worker.core_worker.get_current_task_attempt_number())
+
+
+def cause(error: BaseException) -> DsrayError:
+    """What a person should read of an error that crossed Ray: our own error inside it, else its first line."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DsrayError):
+            return type(seen)(seen.wrong, seen.do)
+        inner = getattr(seen, "cause", None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return ClusterError(
+        f"A task failed on the cluster: {lines[-1].strip()}", "Run again to go on from here; --debug shows all."
+    )

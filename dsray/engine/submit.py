@@ -1,0 +1,48 @@
+"""The same build on a running Ray cluster, through its Jobs API."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dsray.errors import ClusterError
+
+_POLL_S = 1.0
+
+
+def submit(recipe: Path, address: str, arguments: list[str], hear: Callable[[str], None], follow: bool = True) -> str:
+    """Submits `python -m jobs.build <recipe>` with the recipe's folder as working directory; returns the job's id.
+
+    With `follow` the log goes to `hear` line by line until the job ends; a job that fails raises ClusterError.
+    The cluster's image must have dsray installed; credentials come from its own environment, never from here.
+    """
+    from ray.job_submission import JobStatus, JobSubmissionClient
+
+    try:
+        client = JobSubmissionClient(address)
+        job = client.submit_job(
+            entrypoint="python -m jobs.build " + shlex.join([recipe.name, *arguments]),
+            runtime_env={"working_dir": str(recipe.parent.resolve()), "excludes": [".dsray/", ".venv/", ".git/"]},
+            metadata={"dsray": recipe.stem},
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ClusterError(
+            f"The cluster at {address} did not take the job: {reason}.",
+            "Give the address of its dashboard (http://host:8265) and its token in RAY_AUTH_TOKEN.",
+        ) from error
+    shown = 0
+    while follow:
+        status = client.get_job_status(job)
+        log = client.get_job_logs(job)
+        for line in log[shown:].splitlines():
+            hear(line)
+        shown = len(log)
+        if status in (JobStatus.FAILED, JobStatus.STOPPED):
+            raise ClusterError(
+                f"Job {job} on {address} ended as {status}.", "Its log is above; submit again to go on from there."
+            )
+        if status == JobStatus.SUCCEEDED:
+            break
+        time.sleep(_POLL_S)
+    return job

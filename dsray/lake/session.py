@@ -1,0 +1,34 @@
+"""Opens the lake that a recipe names, or the embedded one of a folder, for as long as it is needed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dsray.lake.store import Store, open_store, probe
+
+from dsray.lake import embedded
+
+FOLDER = Path(".dsray")
+"""Where the embedded lake and what goes with it lie, in the folder that dsray is run from."""
+
+
+@contextmanager
+def opened(url: str | None, folder: Path | None = None) -> Iterator[Store]:
+    """The store at `url`, else DSRAY_LAKE, else the embedded S3 server of `folder`; checked to keep its promises."""
+    url = url or os.environ.get("DSRAY_LAKE")
+    if url:
+        store = open_store(url)
+        probe(store)
+        yield store
+        return
+    with embedded.serve((folder or FOLDER).absolute() / "lake") as server:
+        before = dict(os.environ)
+        os.environ.update(embedded.environment(server))
+        try:
+            yield open_store(server.url)
+        finally:
+            for name in embedded.environment(server):
+                os.environ.pop(name)
+                if name in before:
+                    os.environ[name] = before[name]

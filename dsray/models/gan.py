@@ -1,0 +1,132 @@
+"""A conditional GAN: relativistic pairing loss with R1 and R2 on norm-free residual networks (R3GAN, arXiv:2501.05441).
+
+The class enters the generator as an embedding beside the noise, the discriminator as a projection (arXiv:1802.05637).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dsray.models import losses
+from dsray.models.configs import GAN_PRESETS, GanConfig
+from dsray.models.feed import INNER, Feed, inner_batches, noise, to_uint8
+from dsray.models.flat import Flat, Reduce, named
+from dsray.models.nets import Painter, Reader, seeded
+
+Config = GanConfig
+PRESETS = GAN_PRESETS
+
+Shape = tuple[int, int, int]
+
+
+class Generator(nn.Module):
+    """Noise [B, Z] and classes [B] → images [B, C, H, W], about [-1, 1]; no tanh."""
+
+    def __init__(self, config: Config, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.classes = nn.Embedding(classes, config.embedding)
+        self.paint = Painter(shape, config.width, config.blocks, config.latent + config.embedding)
+
+    def forward(self, z_BZ: Tensor, class_B: Tensor) -> Tensor:
+        return self.paint(torch.cat([z_BZ, self.classes(class_B)], 1))  # type: ignore[no-any-return]  # nn.Module is untyped
+
+
+class Discriminator(nn.Module):
+    """Images [B, C, H, W] and classes [B] → logits [B]: ⟨features, embedding of the class⟩ / √size."""
+
+    def __init__(self, config: Config, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.read = Reader(shape, config.width, config.blocks, 2 * config.embedding)
+        self.classes = nn.Embedding(classes, 2 * config.embedding)
+
+    def forward(self, images_BCHW: Tensor, class_B: Tensor) -> Tensor:
+        features_BF, named_BF = self.read(images_BCHW), self.classes(class_B)
+        return (features_BF * named_BF).sum(1) / features_BF.shape[1] ** 0.5  # type: ignore[no-any-return]
+
+
+class Training:
+    """Alternating steps of discriminator and generator; everything is a function of (seed, step, place in the batch)."""
+
+    def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
+        self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
+        self.batch = config.batch
+        self.steps = -(-config.images // config.batch)
+        self.generator = seeded(feed.seed, Generator, config, shape, classes).to(feed.device)
+        self.discriminator = seeded(feed.seed + 1, Discriminator, config, shape, classes).to(feed.device)
+        self.g = Flat(self.generator, 0.0, config.beta2)
+        self.d = Flat(self.discriminator, 0.0, config.beta2)
+        self.average_P = self.g.vector_P.clone()
+
+    def step(self, step: int, rank: int, world: int, reduce: Reduce) -> dict[str, float]:
+        config, share = self.config, step / self.steps
+        places_B = self.feed.places(step, rank, world)
+        real, class_B = self.feed.rows(places_B)
+        weight = world / self.batch  # so that the mean over ranks is the mean over the global batch
+        rate = losses.cosine(config.rate_start, config.rate_end, share / config.burn_in)
+        gamma = losses.cosine(config.gamma_start, config.gamma_end, share / config.burn_in)
+
+        fake = self.generator(self.feed.noise(places_B, config.latent), class_B)
+        both = torch.cat([real, fake.detach()]).requires_grad_()
+        logits = self.discriminator(both, class_B.repeat(2))
+        penalty_R1, penalty_R2 = (p.sum() * weight for p in losses.gradient_penalty(logits, both).chunk(2))
+        loss_d = losses.relativistic_d_loss(*logits.chunk(2)).sum() * weight
+        total_d = loss_d + gamma / 2 * (penalty_R1 + penalty_R2)
+        gradient_d, told_d = self.d.gradient(total_d, [loss_d, penalty_R1, penalty_R2], reduce)
+        self.d.update(gradient_d, rate, step)
+
+        with torch.no_grad():
+            real_B = self.discriminator(real, class_B)
+        loss_g = losses.relativistic_g_loss(real_B, self.discriminator(fake, class_B)).sum() * weight
+        gradient_g, told_g = self.g.gradient(loss_g, [loss_g], reduce)
+        self.g.update(gradient_g, rate, step)
+        self._follow(share)
+        return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_d + told_g, strict=True))
+
+    def _follow(self, share: float) -> None:
+        """The averaged generator, with a half-life that grows from nothing: early weights are soon forgotten."""
+        half_life = self.config.ema_images * min(1.0, 0.02 + share / 0.5)
+        self.average_P.lerp_(self.g.vector_P, 1 - 0.5 ** (self.batch / half_life))
+
+    def state(self) -> dict[str, Tensor]:
+        return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.g.load("generator", state)
+        self.d.load("discriminator", state)
+        self.average_P.copy_(state["average"])
+
+    def weights(self) -> dict[str, Tensor]:
+        return {**named(self.generator, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+def start(
+    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
+) -> Training:
+    """A training before its first step. Pixels are uint8; labels are below `classes`."""
+    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
+    height, width, channels = images_NHWC.shape[1:]
+    return Training(config, feed, (height, width, channels), classes)
+
+
+@torch.no_grad()
+def sample(
+    config: Config, weights: dict[str, Tensor], labels_N: NDArray[np.int64], indices_N: NDArray[np.int64], seed: int, device: str
+) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
+    height, width, channels, classes = (int(n) for n in weights["shape"])
+    generator = Generator(replace(config), (height, width, channels), classes).to(device)
+    generator.load_state_dict({name: tensor for name, tensor in weights.items() if name != "shape"})
+    images_NHWC = np.empty((len(indices_N), height, width, channels), np.uint8)
+    for rows, slots in inner_batches(indices_N):
+        z = torch.zeros(INNER, config.latent, device=device)
+        class_B = torch.zeros(INNER, dtype=torch.int64, device=device)
+        z[slots] = noise(seed, "sample", indices_N[rows], config.latent, device)
+        class_B[slots] = torch.from_numpy(labels_N[rows]).to(device)
+        images_NHWC[rows] = to_uint8(generator(z, class_B))[slots]
+    return images_NHWC

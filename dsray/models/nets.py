@@ -1,0 +1,111 @@
+"""The two halves that every image model here is made of: Reader (image → vector) and Painter (vector → image).
+
+Residual, without normalisation, started so that every block is the identity (Fixup, arXiv:1901.09321; R3GAN,
+arXiv:2501.05441). The side is halved (rounding up) until it is at most 8; the width doubles as the side halves.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SMALLEST = 8
+SLOPE = 0.2
+GAIN = 2**0.5 / (1 + SLOPE**2) ** 0.5
+
+
+def sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """The resolutions below the image's, largest first: (28, 28) → [(14, 14), (7, 7)]."""
+    found = [(-(-height // 2), -(-width // 2))]
+    while max(found[-1]) > SMALLEST:
+        h, w = found[-1]
+        found.append((-(-h // 2), -(-w // 2)))
+    return found
+
+
+def widths(width: int, levels: int) -> list[int]:
+    """Channels of each resolution, largest first."""
+    return [max(8, width >> (levels - 1 - level)) for level in range(levels)]
+
+
+def conv(inputs: int, outputs: int, side: int = 3, gain: float = GAIN) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, side, padding=side // 2)
+    nn.init.normal_(layer.weight, std=gain / (inputs * side * side) ** 0.5)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # there is one
+    return layer
+
+
+def linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=gain / inputs**0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """x + conv(lrelu(conv(lrelu(x)))); the second convolution starts at 0, the first is scaled by depth^-1/2."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels, gain=GAIN * depth**-0.5)
+        self.second = conv(channels, channels, gain=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, SLOPE)), SLOPE))
+
+
+class Reader(nn.Module):
+    """[B, C, H, W] → [B, outputs]."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, blocks: int, outputs: int) -> None:
+        super().__init__()
+        height, wide, channels = shape
+        self.sizes = sizes(height, wide)
+        wide_L = widths(width, len(self.sizes))
+        depth = blocks * len(wide_L)
+        self.pad = (0, wide % 2, 0, height % 2)
+        self.enter = conv(4 * channels, wide_L[0], gain=1.0)
+        self.levels = nn.ModuleList(nn.Sequential(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
+        self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in zip(wide_L, wide_L[1:], strict=False))
+        self.leave = linear(wide_L[-1] * self.sizes[-1][0] * self.sizes[-1][1], outputs, gain=GAIN)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, self.pad, mode="replicate") if any(self.pad) else x
+        x = self.enter(F.pixel_unshuffle(x, 2))
+        for level, blocks in enumerate(self.levels):
+            if level:
+                x = self.narrow[level - 1](F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False))
+            x = blocks(x)
+        return self.leave(F.leaky_relu(x, SLOPE).flatten(1))  # type: ignore[no-any-return]  # nn.Module is untyped
+
+
+class Painter(nn.Module):
+    """[B, inputs] → [B, C, H, W], unbounded."""
+
+    def __init__(self, shape: tuple[int, int, int], width: int, blocks: int, inputs: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.sizes = sizes(shape[0], shape[1])[::-1]
+        wide_L = widths(width, len(self.sizes))[::-1]
+        depth = blocks * len(wide_L)
+        self.wide = wide_L[0]
+        self.enter = linear(inputs, self.wide * self.sizes[0][0] * self.sizes[0][1])
+        self.levels = nn.ModuleList(nn.Sequential(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
+        self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in zip(wide_L, wide_L[1:], strict=False))
+        self.leave = conv(wide_L[-1], 4 * shape[2], gain=1.0)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.enter(z).view(len(z), self.wide, *self.sizes[0])
+        for level, blocks in enumerate(self.levels):
+            if level:
+                h, w = self.sizes[level]
+                x = F.interpolate(self.narrow[level - 1](x), scale_factor=2.0, mode="bilinear")[:, :, :h, :w]
+            x = blocks(x)
+        x = F.pixel_shuffle(self.leave(F.leaky_relu(x, SLOPE)), 2)
+        return x[:, :, : self.shape[0], : self.shape[1]]
+
+
+def seeded(seed: int, build: type[nn.Module], *args: object) -> nn.Module:
+    """Builds a network from a seed, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(*args)

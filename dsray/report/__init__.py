@@ -1,0 +1,1 @@
+"""What a person reads: the HTML report (`page.render`) and the dataset card (`card.card`)."""

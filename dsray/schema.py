@@ -1,0 +1,79 @@
+"""The columns that stages hand to each other. Tables of one raw shard keep its rows in order: they zip by position."""
+
+import pyarrow as pa
+
+RAW = pa.schema(
+    [
+        ("id", pa.string()),  # keys.row_id(source, url, digest of the payload or the error)
+        ("source", pa.string()),
+        ("url", pa.string()),  # where the payload was asked for
+        ("final_url", pa.string()),  # where it came from, after redirects
+        ("page", pa.string()),  # the page that named it
+        ("status", pa.int32()),  # HTTP status; null when there was no answer
+        ("headers", pa.string()),  # JSON object: the headers that matter, lower-case names
+        ("fetched_at", pa.timestamp("us", tz="UTC")),
+        ("digest", pa.string()),  # SHA-256 of the payload
+        ("error", pa.string()),  # why there is no payload (see FETCH_ERRORS), or null
+        ("evidence", pa.string()),  # JSON object behind `error`: signal, value, where
+        ("payload", pa.large_binary()),
+    ]
+)
+"""A raw row. The text fields that a recipe's `item` names (caption, ...) follow as string columns, sorted by name."""
+
+FETCH_ERRORS = (
+    "robots",
+    "opted_out",
+    "address",
+    "http_status",
+    "too_large",
+    "timeout",
+    "unreachable",
+    "redirects",
+    "invalid",
+)
+"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for."""
+
+FACTS = pa.schema([("id", pa.string()), ("digest", pa.string()), ("error", pa.string()), ("signature", pa.uint64())])
+"""A fact row begins so; the kind's own facts and the signals (float64, null when not measured) follow."""
+
+LABELS = pa.schema(
+    [("id", pa.string()), ("label", pa.string()), ("label_source", pa.string()), ("confidence", pa.float64())]
+)
+
+VERDICTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("kept", pa.bool_()),
+        ("rule", pa.string()),  # the first rule that failed; null when kept
+        ("value", pa.string()),
+        ("threshold", pa.string()),
+        ("label", pa.string()),
+        ("cluster", pa.string()),  # the smallest row id among its duplicates
+        ("split", pa.string()),  # train, validation, test; null when not kept
+    ]
+)
+
+MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""How Hugging Face stores an image or audio clip in Parquet."""
+
+ORIGINS = ("real", "augmented", "synthetic")
+SPLITS = ("train", "validation", "test")
+
+SAMPLES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("media", MEDIA),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("origin", pa.string()),
+        ("source", pa.string()),
+        ("url", pa.string()),
+        ("page", pa.string()),
+        ("parent", pa.string()),  # augmented rows: the id of the real row
+        ("transform", pa.string()),  # augmented rows: JSON of the parameters, enough to make the row again
+        ("model", pa.string()),  # synthetic rows: the model's key
+        ("seed", pa.int64()),
+        ("index", pa.int64()),
+    ]
+)
+"""A sample row, real, augmented or synthetic: one schema, so that a release reads as one table."""

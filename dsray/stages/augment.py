@@ -1,0 +1,82 @@
+"""training samples → more training samples, each with its parent and the parameters that make it again."""
+
+import json
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dsray import keys, schema
+from dsray.kinds import kind
+from dsray.lake.manifests import Manifest
+from dsray.lake.shards import name_of
+from dsray.recipe import Recipe
+from dsray.stages.render import counts, good, sample_table
+from dsray.stages.step import Made, Step, Work, digests, total
+
+VERSION = 1
+
+
+def step(recipe: Recipe, made: Made) -> Step | None:
+    """None when the recipe asks for no copies."""
+    if recipe.augment is None or not recipe.augment.copies:
+        return None
+    params = {"kind": recipe.kind, "seed": recipe.seed, "spec": recipe.augment.model_dump(mode="json")}
+    return Step("augment", "augment", VERSION, params, digests(made["render"]))
+
+
+def run(step: Step, made: Made, work: Work) -> Manifest:
+    from dsray.engine import shards
+
+    real = made["render"]
+    works = [shards.Work(name_of("augment", step.shard_key(r)), [(r, None)]) for r in real.shards]
+    fn = partial(copies, kind_name=work.recipe.kind, seed=work.recipe.seed, spec=step.params["spec"])
+    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(None))
+    return step.manifest(receipts, {name: total(receipts, name) for name in ("in", "kept", "quarantined")})
+
+
+def copies(
+    samples: pa.Table, *, kind_name: str, seed: int, spec: dict[str, Any], careful: bool = False
+) -> tuple[pa.Table, dict[str, int]]:
+    """`copies` rows for every training row; `in` counts the rows that are due: train rows × copies."""
+    train = good(samples)
+    train = train.filter(pc.equal(train["split"], "train"))
+    tables = [_copy(train, kind_name, seed, spec, number) for number in range(spec["copies"])]
+    table = pa.concat_tables(tables)
+    return table, counts(table)
+
+
+def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], number: int) -> pa.Table:
+    of_kind = kind(kind_name)
+    texts = [name for name in train.column_names if name not in (*schema.SAMPLES.names, "error")]
+    parents = train["id"].to_pylist()
+    params = of_kind.plan(spec, seed, parents, number)
+    ids = [keys.row_id("augment", str(seed), parent, str(number)) for parent in parents]
+    media: list[dict[str, Any] | None] = []
+    errors: list[str | None] = []
+    for row, sample, param in zip(ids, train["media"].to_pylist(), params, strict=True):
+        try:
+            media.append(
+                {"bytes": of_kind.apply(sample["bytes"], param), "path": row + "." + sample["path"].split(".")[-1]}
+            )
+            errors.append(None)
+        except Exception as error:  # a row that fails must not stop the shard
+            media.append(None)
+            errors.append(f"{type(error).__name__}: {error}"[:200])
+    return sample_table(
+        train.num_rows,
+        texts,
+        id=pa.array(ids, pa.string()),
+        media=pa.array(media, schema.MEDIA),
+        label=train["label"],
+        split=train["split"],
+        origin=pa.array(["augmented"] * train.num_rows),
+        source=train["source"],
+        url=train["url"],
+        page=train["page"],
+        parent=train["id"],
+        transform=pa.array([json.dumps(param, sort_keys=True) for param in params], pa.string()),
+        error=pa.array(errors, pa.string()),
+        **{name: train[name] for name in texts},
+    )

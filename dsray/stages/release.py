@@ -1,0 +1,208 @@
+"""samples + scores → a release: Parquet shards by split, origin and hash bucket, a card, a manifest and a report.
+
+A reader sees the version before or this one: objects are created once, and the ref to the newest version moves last.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dsray import keys, rng, schema
+from dsray.errors import GateError, LakeError
+from dsray.lake import refs, shards
+from dsray.lake.manifests import Manifest
+from dsray.lake.shards import Receipt
+from dsray.lake.store import Store
+from dsray.recipe import Recipe
+from dsray.stages.evaluate import gates
+from dsray.stages.render import good
+from dsray.stages.step import Made, Step, Work, balance, digests
+from dsray.stages.train import class_names, class_numbers
+
+VERSION = 1
+
+_BUCKET = "bucket"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One origin of rows in a release: `real`, `augmented`, `gan`, ... and the sample shards that hold them."""
+
+    name: str
+    manifest: Manifest
+
+
+def parts(made: Made) -> list[Part]:
+    names = {"render": "real", "augment": "augmented"}
+    found = [Part(names[name], made[name]) for name in names if name in made]
+    return found + [Part(n.removeprefix("synthesize "), m) for n, m in made.items() if n.startswith("synthesize ")]
+
+
+def step(recipe: Recipe, made: Made) -> Step:
+    """What is in a release: its rows and scores, not the stages' keys: other ways to the same rows are the same."""
+    params = {
+        "dataset": recipe.dataset, "kind": recipe.kind, "classes": class_names(made), "texts": recipe.texts(),
+        "settings": recipe.release.model_dump(mode="json"), "gates": gates_of(recipe, made),
+    }  # fmt: skip
+    return Step("release", "release", VERSION, params, [d for part in parts(made) for d in digests(part.manifest)])
+
+
+def gates_of(recipe: Recipe, made: Made) -> list[dict[str, Any]]:
+    """The recipe's gates on the scores that evaluate measured: another limit measures nothing again."""
+    return gates(made["evaluate"].details["scores"], recipe.evaluate.gates) if "evaluate" in made else []
+
+
+def check(gates: list[dict[str, Any]]) -> None:
+    """Raises GateError naming each gate that failed, its number and its limit."""
+    failed = [gate for gate in gates if not gate["passed"]]
+    if failed:
+        said = "; ".join(f"{g['model']}: {g['gate']} is {g['value']:.3f}, the limit is {g['limit']}" for g in failed)
+        raise GateError(
+            f"The release is refused: {said}.",
+            "Train longer, take another preset, set `evaluate.gates`, or leave the model out of `synthesize`.",
+        )
+
+
+def run(step: Step, made: Made, work: Work) -> Manifest:
+    check(step.params["gates"])
+    version = claim(work.store, step)
+    prefix = f"releases/{work.recipe.dataset}/v{version}/"
+    receipts = write_parts(step, made, work, prefix)
+    from dsray.stages.documents import documents
+
+    for name, text in documents(step, made, work, version, receipts).items():
+        work.store.create(prefix + name, text.encode())
+    for receipt in receipts:
+        if work.store.head(receipt.name) is None:
+            raise LakeError(f"{receipt.name} has vanished from the lake.", "Run again to make it again.")
+    publish(work.store, step, version)
+    rows = sum(part.manifest.counts["kept"] for part in parts(made))
+    return step.manifest(receipts, balance(rows), {"version": version, "prefix": prefix})
+
+
+def claim(store: Store, step: Step) -> int:
+    """The version that this release is, or becomes: the first that nobody else holds."""
+    versions = published(store, step.params["dataset"])
+    for number, entry in versions.items():
+        if entry["key"] == step.key:
+            return number
+    number = max(versions, default=0) + 1
+    while True:
+        name = f"releases/{step.params['dataset']}/v{number}/claim.json"
+        text = keys.canonical({"key": step.key})
+        if store.create(name, text) or store.read(name) == text:
+            return number
+        number += 1
+
+
+def publish(store: Store, step: Step, version: int) -> None:
+    """Moves the dataset's ref: from here on readers see the version."""
+    entry = {"key": step.key, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+
+    def change(value: dict[str, Any] | None) -> dict[str, Any]:
+        versions = dict((value or {}).get("versions", {}))
+        versions.setdefault(str(version), entry)
+        return {"versions": versions, "latest": max(int(number) for number in versions)}
+
+    refs.update(store, _ref(step.params["dataset"]), change)
+
+
+def published(store: Store, dataset: str) -> dict[int, dict[str, Any]]:
+    """The versions of a dataset that readers see."""
+    value, _ = refs.get(store, _ref(dataset))
+    return {int(number): entry for number, entry in (value or {}).get("versions", {}).items()}
+
+
+def _ref(dataset: str) -> str:
+    return f"releases/{dataset}"
+
+
+def write_parts(step: Step, made: Made, work: Work, prefix: str) -> list[Receipt]:
+    """Every part by hash bucket: the rows of a bucket meet on one worker, are sorted by id and put as one object."""
+    from dsray.engine.exchange import exchange
+
+    receipts: list[Receipt] = []
+    rows = sum(part.manifest.counts["kept"] for part in parts(made))
+    for part in parts(made):
+        buckets = bucket_counts(part.manifest.shards, step.params["settings"]["shard_mb"])
+        written = exchange(
+            part.manifest.shards,
+            partial(_load, store=work.store, buckets=buckets),
+            _BUCKET,
+            partial(_write, store=work.store, prefix=prefix, name=part.name, buckets=buckets, params=step.params),
+            partitions=sum(buckets.values()),
+        )
+        receipts += [
+            Receipt(**json.loads(text)) for text in (written["receipt"].to_pylist() if written.num_columns else [])
+        ]
+        work.progress.show(sum(receipt.rows for receipt in receipts), rows, "")
+    return sorted(receipts, key=lambda receipt: receipt.name)
+
+
+def bucket_counts(samples: list[Receipt], shard_mb: float) -> dict[str, int]:
+    """Split → number of shards, from the media's own bytes: sharding and compression before don't matter."""
+    sizes = {split: sum(r.counts.get(f"bytes:{split}", 0) for r in samples) for split in schema.SPLITS}
+    rows = {split: sum(r.counts.get(f"rows:{split}", 0) for r in samples) for split in schema.SPLITS}
+    return {split: max(1, math.ceil(sizes[split] / (shard_mb * 2**20))) for split in schema.SPLITS if rows[split]}
+
+
+def _load(receipt: Receipt, *, store: Store, buckets: dict[str, int]) -> pa.Table:
+    table = good(shards.read(store, receipt))
+    row_keys = rng.keys_of(table["id"].to_pylist())
+    names = [
+        f"{split}/{int(key) % buckets[split]:05d}"
+        for split, key in zip(table["split"].to_pylist(), row_keys, strict=True)
+    ]
+    return table.append_column(_BUCKET, pa.array(names, pa.string()))
+
+
+def _write(
+    rows: pa.Table, *, store: Store, prefix: str, name: str, buckets: dict[str, int], params: dict[str, Any]
+) -> pa.Table:
+    receipts = []
+    for bucket, table in _by_bucket(rows):
+        split, number = bucket.split("/")
+        target = f"{prefix}{split}/{name}-{number}-of-{buckets[split]:05d}.parquet"
+        shard = shards.write(store, target, release_table(table, params), {"rows": table.num_rows})
+        receipts.append(json.dumps(shard.__dict__))
+    return pa.table({"receipt": pa.array(receipts, pa.string())})
+
+
+def _by_bucket(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    if rows.num_rows == 0:
+        return
+    for bucket in sorted(pc.unique(rows[_BUCKET]).to_pylist()):
+        yield bucket, rows.filter(pc.equal(rows[_BUCKET], bucket))
+
+
+def release_table(samples: pa.Table, params: dict[str, Any]) -> pa.Table:
+    """Sample rows as readers get them: sorted by id, class numbers, Hugging Face's features in the metadata."""
+    samples = samples.sort_by("id").combine_chunks()
+    classes, kind = params["classes"], params["kind"]
+    labels = samples["label"].to_pylist()
+    numbers = pa.array(class_numbers(labels, classes), pa.int64(), mask=pc.is_null(samples["label"]).to_numpy())
+    columns: dict[str, Any] = {"id": samples["id"], kind: samples["media"], "label": numbers}
+    for name in ("origin", *params["texts"], "source", "url", "page", "parent", "transform", "model", "seed", "index"):
+        columns[name] = samples[name]
+    table = pa.table(columns)
+    features = features_of(table.schema, kind, classes)
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)})
+
+
+def features_of(columns: pa.Schema, kind: str, classes: list[str]) -> dict[str, Any]:
+    """Hugging Face's description of the columns."""
+    features: dict[str, Any] = {
+        field.name: {"dtype": "int64" if pa.types.is_integer(field.type) else "string", "_type": "Value"}
+        for field in columns
+    }
+    features[kind] = {"_type": kind.capitalize()}
+    if classes:
+        features["label"] = {"names": classes, "_type": "ClassLabel"}
+    return features

@@ -1,0 +1,166 @@
+"""facts + labels → verdicts: every row kept, or quarantined by the first rule that it fails. Never reads a payload."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dsray import keys, rng, schema
+from dsray.lake import shards as lake_shards
+from dsray.lake.manifests import Manifest
+from dsray.lake.shards import Receipt, name_of
+from dsray.lake.store import Store
+from dsray.recipe import Recipe
+from dsray.stages import twins
+from dsray.stages.step import Made, Step, Work, digests, total
+from dsray.stages.twins import Twins
+
+VERSION = 1
+
+_RAW_COLUMNS = ["id", "error", "evidence"]
+_PARTITION_ROWS = 500_000
+
+Rule = tuple[str, str, float | None, float | None]
+"""Rule, signal, min, max."""
+
+
+def step(recipe: Recipe, made: Made) -> Step:
+    params = {
+        "select": recipe.select.model_dump(mode="json"),
+        "rules": recipe.select.drop.ranges(),
+        "seed": recipe.seed,
+    }
+    return Step("select", "select", VERSION, params, [*digests(made["measure"]), *digests(made["label"])])
+
+
+def run(step: Step, made: Made, work: Work) -> Manifest:
+    """Rules on each row, then duplicates among the rows that pass, then splits by duplicate cluster."""
+    from dsray.engine import shards
+    from dsray.engine.exchange import exchange
+
+    families = list(zip(made["collect"].shards, made["measure"].shards, made["label"].shards, strict=True))
+    drop, duplicates = work.recipe.select.drop, work.recipe.select.duplicates
+    rules = partial(failures, rules=drop.ranges(), unlabelled=drop.unlabelled)
+    twin_rows: Twins = {}
+    if families and (duplicates.exact or duplicates.radius is not None):
+        work.progress.show(0, None, "looking for duplicates")
+        found = exchange(
+            families,
+            partial(_candidates, store=work.store, rules=rules, exact=duplicates.exact, radius=duplicates.radius),
+            twins.KEY,
+            partial(twins.edges, radius=duplicates.radius),
+            partitions=1 + made["measure"].counts["kept"] // _PARTITION_ROWS,
+        )
+        twin_rows = twins.resolve(found)
+    works = [
+        shards.Work(
+            name_of("select", keys.key("select", VERSION, {"step": step.key}, [r.digest for r in family])),
+            [(family[0], _RAW_COLUMNS), (family[1], None), (family[2], None)],
+        )
+        for family in families
+    ]
+    split = work.recipe.select.split.model_dump()
+    fn = partial(
+        verdicts, rules=rules, twin_rows=twin_rows, split=split, seed=work.recipe.seed, radius=duplicates.radius
+    )
+    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(made["measure"].counts["kept"]))
+    counts = {name: total(receipts, name) for name in ("in", "kept", "quarantined")}
+    return step.manifest(receipts, counts, _details(receipts))
+
+
+def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, *, rules: Sequence[Rule], unlabelled: bool) -> pa.Table:
+    """[rule, value, threshold] of the first rule that each row fails, null where it passes all."""
+    rows = facts.num_rows
+    rule, value, threshold = (np.full(rows, None, object) for _ in range(3))
+
+    def fail(failed_N: np.ndarray[Any, Any], name: Any, values: Sequence[Any], limit: str) -> None:
+        for row in np.flatnonzero(failed_N & (rule == None)):  # noqa: E711  # elementwise
+            rule[row], value[row], threshold[row] = (name[row] if isinstance(name, list) else name), values[row], limit
+
+    refused, evidence = raw["error"].to_pylist(), raw["evidence"].to_pylist()
+    fail(np.array([e is not None for e in refused]), refused, evidence, "")
+    broken = facts["error"].to_pylist()
+    fail(np.array([e is not None for e in broken]), "undecodable", broken, "decodable")
+    for name, signal, low, high in rules:
+        found_N = facts[signal].to_numpy(zero_copy_only=False).astype(np.float64)
+        shown = [f"{number:.6g}" for number in found_N]
+        with np.errstate(invalid="ignore"):
+            if low is not None:
+                fail(found_N < low, name, shown, f"min {low:g}")
+            if high is not None:
+                fail(found_N > high, name, shown, f"max {high:g}")
+    if unlabelled:
+        names = labels["label"].to_pylist()
+        fail(np.array([name is None for name in names]), "unlabelled", names, "a label")
+    return pa.table(
+        [pa.array(column, pa.string()) for column in (rule, value, threshold)], ["rule", "value", "threshold"]
+    )
+
+
+def verdicts(
+    raw: pa.Table,
+    facts: pa.Table,
+    labels: pa.Table,
+    *,
+    rules: Any,
+    twin_rows: Twins,
+    split: dict[str, float],
+    seed: int,
+    radius: int | None,
+    careful: bool = False,
+) -> tuple[pa.Table, dict[str, int]]:
+    """One verdict per row, with its duplicate cluster and, when kept, its split."""
+    failed = rules(raw, facts, labels)
+    rule, value, threshold = (failed[name].to_pylist() for name in ("rule", "value", "threshold"))
+    ids = facts["id"].to_pylist()
+    clusters = list(ids)
+    for row, row_id in enumerate(ids):
+        if rule[row] is None and (twin := twin_rows.get(row_id)):
+            clusters[row] = twin.cluster
+            if twin.rule:
+                rule[row], value[row] = twin.rule, twin.of
+                threshold[row] = "same bytes" if twin.rule == "exact_duplicate" else f"radius {radius}"
+    splits_N = _splits(clusters, split, seed)
+    kept = [name is None for name in rule]
+    label = labels["label"].to_pylist()
+    splits = [s if k else None for s, k in zip(splits_N, kept, strict=True)]
+    table = pa.table([ids, kept, rule, value, threshold, label, clusters, splits], schema=schema.VERDICTS)
+    counts = Counter(f"rule:{name}" for name in rule if name is not None)
+    counts.update(f"class:{s}:{c}" for s, c in zip(splits, label, strict=True) if s is not None)
+    return table, {"in": len(ids), "kept": sum(kept), "quarantined": len(ids) - sum(kept), **counts}
+
+
+def _candidates(
+    family: tuple[Receipt, Receipt, Receipt], *, store: Store, rules: Any, exact: bool, radius: int | None
+) -> pa.Table:
+    """The rows of a shard that pass all rules, once for each key under which a duplicate would be met."""
+    raw, facts, labels = (
+        lake_shards.read(store, receipt, columns)
+        for receipt, columns in zip(family, (_RAW_COLUMNS, None, None), strict=True)
+    )
+    passed = facts.filter(pc.is_null(rules(raw, facts, labels)["rule"]))
+    return twins.keyed(passed, exact, radius)
+
+
+def _splits(clusters: list[str], split: dict[str, float], seed: int) -> list[str]:
+    """A cluster falls where its own number in [0, 1) says, so data that is added moves nobody."""
+    u_N = rng.uniform(seed, "split", rng.keys_of(clusters))[:, 0]
+    edges = np.cumsum([split[name] for name in schema.SPLITS])[:-1]
+    return [schema.SPLITS[index] for index in np.searchsorted(edges, u_N, side="right")]
+
+
+def _details(receipts: list[Receipt]) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for receipt in receipts:
+        counts.update(receipt.counts)
+    classes: dict[str, dict[str, int]] = {}
+    for name, count in sorted(counts.items()):
+        if name.startswith("class:"):
+            _, part, label = name.split(":", 2)
+            classes.setdefault(label, {})[part] = count
+    rules = {name.removeprefix("rule:"): count for name, count in counts.most_common() if name.startswith("rule:")}
+    return {"quarantine": rules, "classes": dict(sorted(classes.items()))}
