@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from lxml import etree
+from lxml import etree  # type: ignore[import-untyped] # lxml has no types of its own
 from parsel.csstranslator import css2xpath
 
 Node = Any
@@ -15,9 +15,9 @@ Node = Any
 def items(root: Node, media: str, texts: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str | None]]]:
     """Every media URL on the page, as written, with the texts of its block, in document order.
 
-    A media element's *block* is the largest element around it that holds no other media element: its `figure`, its table
-    row, or the whole page when there is one item only. Each text field is what its selector matches inside that block.
-    Only when a field matches in no block at all, and as often on the page as there are items, are they paired in order.
+    A media element's *block* is the largest element around it that holds no other media element: its `figure`, its
+    table row, or the whole page when there is one item only. Each text field is what its selector matches inside that
+    block. Only when a field matches in no block, and as often on the page as there are items, are they paired in order.
     """
     found = list(_sources(root, media))
     blocks = _blocks([element for element, _ in found])

@@ -1,13 +1,14 @@
-"""One process, one partition of one crawl: `python -m crawlers.fetch` reads its job as a JSON line from standard input.
+"""One process, one partition of one crawl: `python -m crawlers.fetch` reads its job, a JSON line, from standard input.
 
-Standard output: JSON lines of progress, about one a second, and at the end {"done": {shards, counts, left}}. Standard input
-must stay open: its end means that the owner died, and ends this process. A failure is an exit code and a last line on
-standard error, {"error": [what is wrong, what to do], "kind": ...}.
+Standard output: JSON lines of progress, about one a second, and at the end {"done": {shards, counts, left}}. Standard
+input must stay open: its end means that the owner died, and ends this process. A failure is an exit code, and a last
+line on standard error: {"error": [what is wrong, what to do], "kind": ...}.
 """
 
 import json
 import logging
 import sys
+import traceback
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ def main() -> int:
         end = ledger.end() or crawl(job, ledger)
     except DsrayError as error:
         return confess(error)
+    except Exception as error:
+        traceback.print_exc()
+        return confess(DsrayError(f"The crawl broke: {error!r}.", "This is a defect of dsray; please report it."))
     say({"done": end})
     return 0
 
@@ -74,7 +78,8 @@ def unreachable(spider: "GallerySpider") -> SourceError:
             "Set `allow_private: true` if the site is yours.",
         )
     return SourceError(
-        f"{row['url']} cannot be reached ({row['error']}: {evidence['signal']}).", "Check the address, and that the site is up."
+        f"{row['url']} cannot be reached ({row['error']}: {evidence['signal']}).",
+        "Check the address, and that the site is up.",
     )
 
 

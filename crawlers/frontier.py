@@ -21,7 +21,7 @@ FOUND = "dsray_found"
 
 
 class Frontier(BaseScheduler):
-    """Items before pages, each in the order of finding, so that few URLs wait; every URL once; nothing beyond the budget."""
+    """Every URL once, nothing beyond the budget; items before pages, each in the order of finding, so that few wait."""
 
     def __init__(self, budget: Budget, spent: Counter[str], ask: Callable[[Found], Request]) -> None:
         self.budget = budget

@@ -1,9 +1,10 @@
 """What a fetch process is asked to do: one JSON line, checked before anything is fetched."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from crawlers.urls import resolve
 from dsray.errors import RecipeError
 
 NAME = "dsray"
@@ -66,12 +67,16 @@ class Job:
 
 
 def parse(line: str | bytes) -> Job:
-    """The job in a JSON line; keys that a fetch does not need are ignored. Raises RecipeError on a selector that is not CSS."""
+    """The job in a JSON line; keys that a fetch has no use for are ignored. Raises RecipeError."""
     said: dict[str, Any] = json.loads(line)
     known = {name: said[name] for name in Job.__dataclass_fields__ if name in said}
     limits = said.get("budget") or {}
     known["budget"] = Budget(**{name: limits[name] for name in Budget.__dataclass_fields__ if name in limits})
     job = Job(**known)
+    for url in job.start:
+        if resolve(url, "") is None:
+            raise RecipeError(f"The start page {url!r} is not a URL that can be asked.", "Correct it in the recipe.")
+    job = replace(job, start=[resolve(url, "") or url for url in job.start])
     for name, selector in [*job.item.items(), ("follow", job.follow)]:
         _check(name, selector)
     return job
@@ -85,4 +90,6 @@ def _check(name: str, selector: str) -> None:
     try:
         css2xpath(selector)
     except (SelectorError, ExpressionError) as error:
-        raise RecipeError(f"The selector of `{name}` is not CSS: {selector!r} ({error}).", "Correct it in the recipe.") from error
+        raise RecipeError(
+            f"The selector of `{name}` is not CSS: {selector!r} ({error}).", "Correct it in the recipe."
+        ) from error

@@ -1,7 +1,7 @@
 """The state of a partition: immutable segments on the lake. A URL is done, and its row exists, once a segment says so.
 
-A segment is two create-only puts: the raw shard, then the JSON object that names it. A process killed between them leaves
-a shard that nobody counts. So whatever happens, what is lost is at most one segment of work, and no row is there twice.
+A segment is two create-only puts: the raw shard, then the JSON object that names it. A process killed between them
+leaves a shard that nobody counts. So whatever happens, at most one segment of work is lost, and no row is there twice.
 """
 
 import json
@@ -17,6 +17,7 @@ from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Missing, Store
 from dsray.schema import FETCH_ERRORS
+
 
 class Ledger:
     """Reads what was committed, and commits more."""
@@ -37,7 +38,7 @@ class Ledger:
         return [found for key, found in self.found.items() if key not in self.done]
 
     def commit(self, outcomes: Sequence[Outcome], counts: Counter[str]) -> None:
-        """Writes one segment. Raises SourceError when another process works on this partition, LakeError as the store does."""
+        """Writes one segment. Raises SourceError when another process works on the same partition."""
         rows = [outcome.row for outcome in outcomes if outcome.row is not None]
         receipt = shards.write_raw(self.store, self.job.source, table(rows, list(self.job.texts))) if rows else None
         segment = {

@@ -6,6 +6,7 @@ import sys
 from threading import Thread
 from typing import IO
 
+from dsray import errors
 from dsray.errors import DsrayError
 
 
@@ -29,14 +30,11 @@ def confess(error: DsrayError) -> int:
 
 def heard(stderr: str, otherwise: DsrayError) -> DsrayError:
     """The error that a child confessed, from all that it wrote on stderr; `otherwise` when it said nothing of use."""
-    from dsray import errors
-
     for line in reversed(stderr.splitlines()):
         try:
             told = json.loads(line)
-            kind = getattr(errors, told["kind"])
-            if issubclass(kind, DsrayError):
-                return kind(*told["error"])
+            kind: type[DsrayError] = getattr(errors, told["kind"])
+            return kind(*told["error"])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return otherwise

@@ -5,14 +5,16 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 from w3lib.url import safe_url_string
 
 LONGEST = 2048
-"""Characters; longer ones are not asked for (no server has to take more, RFC 9110 §4.1 asks for 8,000 as a rule of thumb)."""
+"""Characters; longer ones are traps more often than pages, and not asked for."""
 
 _PORTS = {"http": 80, "https": 443}
 
-_NOT_PAGES = frozenset(
-    "7z avi bmp bz2 css csv doc docx exe flac gif gz ico iso jpeg jpg js json m4a m4v mkv mov mp3 mp4 mpeg ogg pdf png "
-    "ppt pptx rar rss svg tar tgz tif tiff wav webm webp woff woff2 xls xlsx xml xz zip zst".split()
-)
+_NOT_PAGES = (
+    ".7z", ".avi", ".bmp", ".bz2", ".css", ".csv", ".doc", ".docx", ".exe", ".flac", ".gif", ".gz", ".ico", ".iso",
+    ".jpeg", ".jpg", ".js", ".json", ".m4a", ".m4v", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".ogg", ".pdf", ".png",
+    ".ppt", ".pptx", ".rar", ".rss", ".svg", ".tar", ".tgz", ".tif", ".tiff", ".wav", ".webm", ".webp", ".woff",
+    ".woff2", ".xls", ".xlsx", ".xml", ".xz", ".zip", ".zst",
+)  # fmt: skip
 
 
 def resolve(base: str, written: str) -> str | None:
@@ -23,7 +25,14 @@ def resolve(base: str, written: str) -> str | None:
         fine = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         return None
-    return url if fine and len(url) <= LONGEST else None
+    if not fine or len(url) > LONGEST:
+        return None
+    return url if parts.path else parts._replace(path="/").geturl()
+
+
+def spelt(written: str) -> str:
+    """How a URL that cannot be asked stands in a row: as written, cut, and never to be taken for one that can."""
+    return "invalid:" + written[:LONGEST] if written.startswith(("http:", "https:")) else written[:LONGEST]
 
 
 def host(url: str) -> str:
@@ -34,6 +43,5 @@ def host(url: str) -> str:
 
 
 def may_be_page(url: str) -> bool:
-    """False for what its name says is a file of another kind, and for what is no web page at all (mailto:, ...)."""
-    last = urlsplit(url).path.rsplit("/", 1)[-1].lower()
-    return "." not in last or last.rsplit(".", 1)[-1] not in _NOT_PAGES
+    """False for what its name says is a file of another kind."""
+    return not urlsplit(url).path.lower().endswith(_NOT_PAGES)

@@ -97,7 +97,7 @@ def summary(console: Console, outcome: Outcome) -> None:
     table.add_row("rows in", f"{made['collect'].counts['in']:,}", "")
     table.add_row("kept", f"{made['render'].counts['kept']:,}", "")
     table.add_row("quarantined", f"{made['select'].counts['quarantined'] + made['render'].counts['quarantined']:,}", "")
-    for rule, count in made["select"].details["quarantine"].items():
+    for rule, count in by_count(made["select"].details["quarantine"]):
         table.add_row(f"  {rule}", f"{count:,}", "")
     if "augment" in made:
         table.add_row("augmented", f"{made['augment'].counts['kept']:,}", "")
@@ -108,6 +108,11 @@ def summary(console: Console, outcome: Outcome) -> None:
         _score_rows(table, model, score)
     console.print()
     console.print(table)
+
+
+def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
+    """Rules with their rows, most first."""
+    return sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _score_rows(table: Table, model: str, score: dict[str, Any]) -> None:
@@ -161,7 +166,7 @@ def show(console: Console, store: Store, name: str | None) -> None:
             table.add_row(split, *(f"{manifest['rows'][split].get(origin, 0):,}" for origin in origins))
     console.print(table)
     console.print(f"  classes      {', '.join(manifest['classes'][:20])}", highlight=False)
-    for rule, count in manifest["quarantine"].items():
+    for rule, count in by_count(manifest["quarantine"]):
         console.print(f"  quarantined  {count:>7,}  {rule}", highlight=False)
     for gate in manifest["gates"]:
         passed = "passed" if gate["passed"] else "failed"

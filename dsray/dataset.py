@@ -92,7 +92,8 @@ class Dataset:
 
     def pandas(self) -> "pandas.DataFrame":
         """All rows as a DataFrame; images are dicts of `bytes` and `path`."""
-        return self.arrow().to_pandas()
+        frame: pandas.DataFrame = self.arrow().to_pandas()
+        return frame
 
     def hf(self) -> "datasets.Dataset":
         """A Hugging Face dataset; images decode on access. Needs the package `datasets`."""

@@ -38,7 +38,7 @@ _refused: dict[str, str] = {}
 
 
 def forbidden(text: str, allow_private: bool) -> bool:
-    """May this address, IPv4 or IPv6, not be asked? Link-local, multicast, unspecified and metadata addresses never may."""
+    """Is this address, IPv4 or IPv6, not to be asked? Link-local, multicast, unspecified, metadata never are."""
     return any(_forbidden(address, allow_private) for address in _meanings(ipaddress.ip_address(text)))
 
 

@@ -25,7 +25,7 @@ _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "m
 def opt_out(headers: Headers, agent: str) -> tuple[str, str] | None:
     """(header, value) of the first opt-out that speaks to every robot or to `agent`, or None.
 
-    `X-Robots-Tag: noai | noimageai | noindex | none`, also `name: directives`, and `TDM-Reservation: 1` (TDMRep, W3C 2024).
+    `X-Robots-Tag: noai | noimageai | noindex | none`, also as `name: ...`, and `TDM-Reservation: 1` (TDMRep, W3C 2024).
     """
     for value in headers.getlist("X-Robots-Tag"):
         text = value.decode("latin-1")

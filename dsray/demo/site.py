@@ -1,6 +1,6 @@
 """The demo's web site over real HTTP: `python -m dsray.demo.site --port 8900 [--limit N]`, or `serve` from Python.
 
-Every answer is rendered before the port opens, so a request costs a dictionary look-up: the site never limits the crawl.
+Every answer is rendered before the port opens, so a request costs a dictionary look-up: the crawl is what is slow.
 """
 
 import argparse

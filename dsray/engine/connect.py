@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,15 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
 
     Inside an existing session it does nothing. Raises ClusterError when the cluster cannot be reached or started.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
     _quiet()
+    if not address and "ray" not in sys.modules:
+        _private_token()  # Ray reads its mode when it is imported
     import ray
 
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
@@ -62,17 +65,12 @@ def _quiet() -> None:
     os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-    for name in ("ray", "ray.data", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
 
 
 def _start_local(cpus: int | None) -> None:
     import ray
 
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if os.environ["RAY_AUTH_MODE"] == "token":
-        _private_token()
     ray.init(
         num_cpus=cpus or os.cpu_count(),
         object_store_memory=512 * 2**20,
@@ -84,7 +82,9 @@ def _start_local(cpus: int | None) -> None:
 
 
 def _private_token() -> None:
-    """Ray writes its token with the umask's permissions; make the file ours alone before Ray fills a lack."""
+    """Token authentication on, unless somebody chose; in a file for us alone, as Ray would not write it."""
+    if os.environ.setdefault("RAY_AUTH_MODE", "token") != "token":
+        return
     path = Path.home() / ".ray" / "auth_token"
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or path.exists():
         return
@@ -104,3 +104,5 @@ def _tune_data() -> None:
     context.enable_progress_bars = False
     context.target_max_block_size = None  # a block is a shard or a partition, whole
     context.print_on_execution_start = False
+    for name in ("ray", "ray.data", "ray.train"):  # after the import, which sets them
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -4,6 +4,7 @@ The rows of the Ray dataset are the work, not the data: a shard's bytes never en
 receipts only, and a task that is run twice finds its object and adopts it. See DECISIONS.md.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -52,14 +53,13 @@ def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Pro
     import ray.data
     from ray.exceptions import RayError
 
-    rows = [{"index": index, "work": asdict(work)} for index, work in todo]
+    rows = [{"index": index, "work": json.dumps(asdict(work))} for index, work in todo]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(partial(_work, store=store, fn=fn))
     made: dict[int, Receipt] = {}
     done = 0
     try:
         for row in dataset.iter_rows():
-            receipt = Receipt(**{**row["receipt"], "counts": dict(row["counts"])})
-            made[row["index"]] = receipt
+            receipt = made[row["index"]] = Receipt(**json.loads(row["receipt"]))
             done += receipt.rows
             progress(done, len(rows) - len(made))
     except RayError as error:
@@ -69,16 +69,11 @@ def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Pro
 
 def _work(row: dict[str, Any], store: Store, fn: Map) -> dict[str, Any]:
     """In a worker: read, map, put. Returns the receipt."""
-    work = row["work"]
-    tables = [shards.read(store, _receipt(receipt), columns) for receipt, columns in work["inputs"]]
+    work = json.loads(row["work"])
+    tables = [shards.read(store, Receipt(**receipt), columns) for receipt, columns in work["inputs"]]
     table, counts = fn(*tables, careful=_tries() > 0)
     receipt = shards.write(store, work["name"], table, counts)
-    fields = asdict(receipt)
-    return {"index": row["index"], "counts": list(fields.pop("counts").items()), "receipt": fields}
-
-
-def _receipt(fields: dict[str, Any]) -> Receipt:
-    return Receipt(**{**fields, "counts": {k: v for k, v in fields["counts"].items() if v is not None}})
+    return {"index": row["index"], "receipt": json.dumps(asdict(receipt))}
 
 
 def _tries() -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dsray.lake.store import Store, open_store, probe
 
-from dsray.lake import embedded
 
 FOLDER = Path(".dsray")
 """Where the embedded lake and what goes with it lie, in the folder that dsray is run from."""
@@ -22,6 +21,8 @@ def opened(url: str | None, folder: Path | None = None) -> Iterator[Store]:
         probe(store)
         yield store
         return
+    from dsray.lake import embedded  # with its own imports, needed here only
+
     with embedded.serve((folder or FOLDER).absolute() / "lake") as server:
         before = dict(os.environ)
         os.environ.update(embedded.environment(server))

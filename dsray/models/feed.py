@@ -53,25 +53,3 @@ def noise(seed: int, name: str, indices_B: Places, draws: int, device: str) -> T
 def to_float(images: Tensor) -> Tensor:
     """uint8 → [-1, 1]."""
     return images.float() / 127.5 - 1.0
-
-
-def to_uint8(images_NCHW: Tensor) -> NDArray[np.uint8]:
-    """[-1, 1], clipped → uint8 [N, H, W, C]."""
-    whole = ((images_NCHW + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-INNER = 64
-"""Rows are sampled this many at a time; row `index` always sits at place `index % INNER`, so its bytes don't depend on its company."""
-
-
-def inner_batches(indices_N: Places) -> list[tuple[Places, Places]]:
-    """Groups of rows that are sampled together: (their places in the request, their places in the inner batch)."""
-    order_N = np.argsort(indices_N, kind="stable")
-    sorted_N = indices_N[order_N]
-    first_N = np.searchsorted(sorted_N, sorted_N)
-    repeat_N = np.arange(len(sorted_N)) - first_N  # an index asked for twice goes into another batch
-    groups: dict[tuple[int, int], list[int]] = {}
-    for row, index, repeat in zip(order_N, sorted_N, repeat_N, strict=True):
-        groups.setdefault((int(index) // INNER, int(repeat)), []).append(int(row))
-    return [(np.array(rows), indices_N[rows] % INNER) for rows in groups.values()]

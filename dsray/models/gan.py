@@ -3,16 +3,16 @@
 The class enters the generator as an embedding beside the noise, the discriminator as a projection (arXiv:1802.05637).
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dsray import rng
 from dsray.models import losses
 from dsray.models.configs import GAN_PRESETS, GanConfig
-from dsray.models.feed import INNER, Feed, inner_batches, noise, to_uint8
+from dsray.models.draw import loaded, paint
+from dsray.models.feed import Feed
 from dsray.models.flat import Flat, Reduce, named
 from dsray.models.nets import Painter, Reader, seeded
 
@@ -114,19 +114,11 @@ def start(
     return Training(config, feed, (height, width, channels), classes)
 
 
-@torch.no_grad()
 def sample(
     config: Config, weights: dict[str, Tensor], labels_N: NDArray[np.int64], indices_N: NDArray[np.int64], seed: int, device: str
 ) -> NDArray[np.uint8]:
     """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
-    height, width, channels, classes = (int(n) for n in weights["shape"])
-    generator = Generator(replace(config), (height, width, channels), classes).to(device)
-    generator.load_state_dict({name: tensor for name, tensor in weights.items() if name != "shape"})
-    images_NHWC = np.empty((len(indices_N), height, width, channels), np.uint8)
-    for rows, slots in inner_batches(indices_N):
-        z = torch.zeros(INNER, config.latent, device=device)
-        class_B = torch.zeros(INNER, dtype=torch.int64, device=device)
-        z[slots] = noise(seed, "sample", indices_N[rows], config.latent, device)
-        class_B[slots] = torch.from_numpy(labels_N[rows]).to(device)
-        images_NHWC[rows] = to_uint8(generator(z, class_B))[slots]
-    return images_NHWC
+    height, width, channels, classes = weights["shape"].tolist()
+    generator = loaded(Generator(config, (height, width, channels), classes), weights, device)
+    z_NZ = rng.normal(seed, "gan sample", indices_N.astype(np.uint64), draws=config.latent)
+    return paint(generator, z_NZ, labels_N, indices_N, device)

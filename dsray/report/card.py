@@ -131,4 +131,4 @@ def _escape(value: Any) -> Any:
 
 def _code(text: str) -> Markup:
     """Text inside a string or a span of code: without what could end either."""
-    return Markup(re.sub(r"[`\"\\\s]", "", text))
+    return Markup(re.sub(r"[`\"\\<>\s]", "", text))

@@ -16,6 +16,7 @@ Scale = Callable[[float], float]
 WIDTH = 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, WIDTH - 8, 8, 24
 _MOST_POINTS = 160  # that a line shows: about two pixels each
+_HUGE = 1e15  # a loss beyond this has exploded; it would flatten all others
 _COLOURS = 6
 
 
@@ -29,8 +30,8 @@ def compact(value: float) -> str:
 
 def ticks(low: float, high: float, least: int = 3) -> list[float]:
     """Round numbers within [low, high], 1, 2 or 5 times a power of ten apart: as few as are at least `least`."""
-    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
-        return [low] if math.isfinite(low) else []
+    if not high - low > max(1e-12 * abs(low), 1e-290):  # one value, or two that no round number parts
+        return [low]
     power = math.floor(math.log10(high - low))
     for step in (m * 10.0**p for p in range(power, power - 3, -1) for m in (5, 2, 1)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
@@ -92,12 +93,12 @@ def histogram(
 
 
 def lines(series: Mapping[str, Sequence[Point]], x_label: str = "", label: str = "") -> Markup:
-    """Several series of (x, y) over one pair of axes, with a legend. Points that are not finite are left out.
+    """Several series of (x, y) over one pair of axes, with a legend. Points that are not finite, or huge, are left out.
 
     The y axis spans the middle 96% of the values; the few beyond are drawn at its edge. No points, no chart: "".
     """
-    finite = {name: [p for p in points if all(map(math.isfinite, p))] for name, points in series.items()}
-    drawn = {name: _thin(points) for name, points in finite.items() if points}
+    sane = {name: [p for p in points if all(abs(v) < _HUGE for v in p)] for name, points in series.items()}
+    drawn = {name: _thin(points) for name, points in sane.items() if points}
     if not drawn:
         return Markup("")
     legend, rows = _legend(list(drawn))

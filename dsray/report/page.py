@@ -8,6 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
@@ -134,21 +135,25 @@ def render(report: Report) -> str:
     """The page as HTML text. The same report gives the same text."""
     css = (_HERE / "page.css").read_text(encoding="utf-8")
     gated = [s for s in report.scores if s.passed is not None]
-    return _environment().get_template("page.html.j2").render(
-        r=report,
-        css=css,
-        style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        story=_story(report),
-        sections=_sections(report),
-        gated=gated,
-        failed=[s for s in gated if not s.passed],
-        models=_once(s.model for s in report.scores),
-        splits=_ordered((split for by in report.classes.values() for split in by), SPLITS),
-        origins=_ordered((o for by in report.classes.values() for n in by.values() for o in n), ORIGINS),
-        classes=list(report.classes.items())[:_MOST_CLASSES],
-        most={split: _largest(report, split) for by in report.classes.values() for split in by},
-        widest=max((max(s.rows_in, s.kept + s.quarantined) for s in report.stages), default=0),
-        most_quarantined=max((q.count for q in report.quarantine), default=0),
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            r=report,
+            css=css,
+            style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+            story=_story(report),
+            sections=_sections(report),
+            gated=gated,
+            failed=[s for s in gated if not s.passed],
+            models=_once(s.model for s in report.scores),
+            splits=_ordered((split for by in report.classes.values() for split in by), SPLITS),
+            origins=_ordered((o for by in report.classes.values() for n in by.values() for o in n), ORIGINS),
+            classes=list(report.classes.items())[:_MOST_CLASSES],
+            most={split: _largest(report, split) for by in report.classes.values() for split in by},
+            widest=max((max(s.rows_in, s.kept + s.quarantined) for s in report.stages), default=0),
+            most_quarantined=max((q.count for q in report.quarantine), default=0),
+        )
     )
 
 
@@ -170,6 +175,7 @@ def data_uri(image: bytes | None) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -136,7 +136,8 @@ def _why(said: list[str], code: int | None) -> DsrayError:
         try:
             told = json.loads(line)
             kind = getattr(errors, told.get("kind", "SourceError"), SourceError)
-            return kind(*told["error"])  # type: ignore[no-any-return]
+            error: DsrayError = kind(*told["error"])
+            return error
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     last = said[-1].strip() if said else f"exit code {code}"

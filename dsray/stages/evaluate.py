@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def _score(model: str, found: dict[tuple[str, str, int], Any], seeds: range) -> 
     real, synthetic, both = accuracies("real"), accuracies(model), accuracies(f"real + {model}")
     return {
         "usefulness": {
-            "ratio": float(np.mean(synthetic) / max(np.mean(real), 1e-9)),
+            "ratio": fmean(synthetic) / max(fmean(real), 1e-9),
             "real": real, "synthetic": synthetic, "both": both,
             "rows_real": found["accuracy", "real", seeds[0]]["rows"],
             "rows_synthetic": found["accuracy", model, seeds[0]]["rows"],

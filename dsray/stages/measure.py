@@ -60,7 +60,7 @@ def guarded(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | 
 
 def in_child(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | None) -> dict[str, Any]:
     """Measures one payload in a process of its own, with limits of memory and time."""
-    context = multiprocessing.get_context("spawn" if multiprocessing.current_process().daemon else "fork")
+    context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     child = context.Process(target=_limited, args=(measure, payload, there), daemon=True)
     child.start()

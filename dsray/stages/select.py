@@ -78,7 +78,7 @@ def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, *, rules: Sequenc
     rule, value, threshold = (np.full(rows, None, object) for _ in range(3))
 
     def fail(failed_N: np.ndarray[Any, Any], name: Any, values: Sequence[Any], limit: str) -> None:
-        for row in np.flatnonzero(failed_N & (rule == None)):  # noqa: E711  # elementwise
+        for row in np.flatnonzero(failed_N & (rule == None)).tolist():  # noqa: E711  # elementwise
             rule[row], value[row], threshold[row] = (name[row] if isinstance(name, list) else name), values[row], limit
 
     refused, evidence = raw["error"].to_pylist(), raw["evidence"].to_pylist()

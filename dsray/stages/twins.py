@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from dsray import duplicates
+from dsray.duplicates import I64
 
 KEY = "key"
 
-_NEAR, _EXACT = 0, 1
 _EDGE = pa.schema(
     [
         ("a", pa.string()),
@@ -42,16 +42,16 @@ def keyed(facts: pa.Table, exact: bool, radius: int | None) -> pa.Table:
     parts = []
     if exact:
         key_N = np.array([int(digest[:16], 16) for digest in rows["digest"].to_pylist()], np.uint64)
-        parts.append(_under(rows, key_N, _EXACT))
+        parts.append(_under(rows, key_N, exact=True))
     if radius is not None:
         signed = rows.filter(rows["signature"].is_valid())
         for key_N in duplicates.bands(signed["signature"].to_numpy(), radius).T:
-            parts.append(_under(signed, key_N, _NEAR))
+            parts.append(_under(signed, key_N, exact=False))
     return pa.concat_tables(parts)
 
 
-def _under(rows: pa.Table, key_N: np.ndarray, exact: int) -> pa.Table:  # type: ignore[type-arg]
-    marks = pa.array(np.full(rows.num_rows, exact == _EXACT))
+def _under(rows: pa.Table, key_N: duplicates.U64, exact: bool) -> pa.Table:
+    marks = pa.array(np.full(rows.num_rows, exact))
     return rows.append_column("exact", marks).append_column(KEY, pa.array(key_N, pa.uint64()))
 
 
@@ -69,7 +69,7 @@ def edges(met: pa.Table, radius: int | None) -> pa.Table:
     return pa.concat_tables([_edge_table(met, *pair) for pair in pairs])
 
 
-def _same_digest(met: pa.Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _same_digest(met: pa.Table, rows: I64) -> tuple[I64, I64]:
     """Each row of a digest, but the one with the smallest id, paired with that one."""
     table = met.select(["digest", "id"]).take(pa.array(rows)).append_column("row", pa.array(rows))
     table = table.sort_by([("digest", "ascending"), ("id", "ascending")])
@@ -82,7 +82,7 @@ def _same_digest(met: pa.Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return heads[others], row[others]
 
 
-def _edge_table(met: pa.Table, a: np.ndarray, b: np.ndarray, exact: bool) -> pa.Table:  # type: ignore[type-arg]
+def _edge_table(met: pa.Table, a: I64, b: I64, exact: bool) -> pa.Table:
     first, second = met.take(pa.array(a)), met.take(pa.array(b))
     marks = pa.array(np.full(len(a), exact))
     return pa.table([first["id"], second["id"], marks, first["quality"], second["quality"]], schema=_EDGE)

@@ -5,10 +5,13 @@ Axes: N images, H height, W width, C channels (1 grey or 3 RGB). Pixels are uint
 
 import io
 import logging
+import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,8 @@ _MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|GIF8|BM|II\*\x00|MM\x00
 _SVG = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<(?:svg|[?!].*<svg)\b", re.DOTALL | re.IGNORECASE)
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N")
 _ORIENTATION = 0x0112
+_TIFF = (b"II*\0", b"MM\0*")
+_STDERR = Lock()
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings go to stderr when no logging is set up
 
@@ -103,8 +108,9 @@ def from_arrays(images_NHWC: Pixels) -> list[bytes]:
 def _open(payload: bytes) -> tuple[Image.Image, str, str, int]:
     if not payload:
         raise Undecodable("empty")
+    quiet = _without_stderr() if payload.startswith(_TIFF) else nullcontext()
     try:
-        with warnings.catch_warnings():
+        with quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, and sizes that are refused below
             with Image.open(io.BytesIO(payload), formats=_FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -118,6 +124,19 @@ def _open(payload: bytes) -> tuple[Image.Image, str, str, int]:
         raise Undecodable("bomb") from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise Undecodable(_why(payload, error)) from error
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """libtiff writes its errors straight to file descriptor 2; one thread at a time may turn that away."""
+    with _STDERR, open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device, not a path
+        saved = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -149,4 +168,16 @@ def _why(payload: bytes, error: Exception) -> str:
         return "svg"
     if not _MAGIC.match(payload):
         return "not_an_image"
-    return "truncated" if "truncated" in str(error) or isinstance(error, EOFError) else "broken"
+    return "truncated" if "truncated" in str(error) or _short(payload) else "broken"
+
+
+def _short(payload: bytes) -> bool:
+    """Whether the file ends before its own format says that it does."""
+    if payload.startswith(b"RIFF"):
+        return len(payload) < 8 + int.from_bytes(payload[4:8], "little")
+    if payload.startswith(b"BM"):
+        return len(payload) < int.from_bytes(payload[2:6], "little")
+    if payload.startswith(_TIFF):  # the directory's place; data that is missing before it cannot be told from damage
+        return len(payload) < 8 + int.from_bytes(payload[4:8], "little" if payload.startswith(b"II") else "big")
+    end = {b"\xff": b"\xff\xd9", b"\x89": b"IEND\xaeB`\x82", b"G": b";"}[payload[:1]]
+    return not payload.rstrip(b"\0").endswith(end)

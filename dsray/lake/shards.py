@@ -1,0 +1,132 @@
+"""Shards: one Parquet object a shard, made in memory, put once, with its receipt in the object's metadata."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dsray import keys
+from dsray.errors import DamagedError, LakeError
+from dsray.lake.store import Missing, Store
+
+_GROUP_BYTES = 16 * 2**20  # of values in a row group: what a reader holds at once
+_GROUP_ROWS = (64, 65536)
+_LONGEST_COUNTS = 1500  # bytes: S3 keeps 2 KB of metadata in all
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a shard is: its name, the SHA-256 of its bytes, rows, bytes, and what its stage counted."""
+
+    name: str
+    digest: str
+    rows: int
+    bytes: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet, zstd 3. The same rows and schema give the same bytes, however the table is cut into chunks."""
+    table = table.combine_chunks()
+    plain = [f.name for f in table.schema if not _holds_bytes(f.type)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table, sink, row_group_size=_group_rows(table), compression="zstd", compression_level=3,
+        use_dictionary=plain, write_statistics=plain, write_page_checksum=True,
+    )  # fmt: skip
+    return bytes(sink.getvalue())
+
+
+def name_of(stage: str, key: str) -> str:
+    """Where a derived shard lies."""
+    return f"shards/{stage}/{key[:2]}/{key}.parquet"
+
+
+def write(store: Store, name: str, table: pa.Table, counts: Mapping[str, int] = {}) -> Receipt:
+    """One create-only put. Whoever comes second adopts the receipt of the first, whose bytes stand."""
+    return _put(store, name, encode(table), table.num_rows, counts)
+
+
+def write_raw(store: Store, source: str, table: pa.Table) -> Receipt:
+    """A raw shard, named by its own bytes."""
+    data = encode(table)
+    digest = keys.digest(data)
+    return _put(store, f"raw/{source}/{digest[:2]}/{digest}.parquet", data, table.num_rows, {})
+
+
+def adopt(store: Store, name: str) -> Receipt | None:
+    """The receipt of a shard that is there. Raises DamagedError when the object carries none."""
+    head = store.head(name)
+    if head is None:
+        return None
+    try:
+        counts = {str(k): int(v) for k, v in json.loads(head.meta["counts"]).items()}
+        return Receipt(name, head.meta["digest"], int(head.meta["rows"]), head.size, counts)
+    except (KeyError, ValueError, AttributeError, TypeError):
+        raise DamagedError(f"{store.url}/{name} carries no receipt.", "Delete it and run again.") from None
+
+
+def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -> pa.Table:
+    """The shard's table. A whole read checks the digest; some columns are read by range, with the checksums of their pages.
+
+    Raises Missing, DamagedError, or LakeError for a column that is not there.
+    """
+    if columns is None:
+        data = store.read(receipt.name)
+        if keys.digest(data) != receipt.digest:
+            raise _damaged(store, receipt)
+        return pq.read_table(pa.BufferReader(data))
+    try:
+        with store.open(receipt.name) as file:
+            shard = pq.ParquetFile(file, page_checksum_verification=True)
+            lacking = sorted({c.split(".")[0] for c in columns} - set(shard.schema_arrow.names))
+            if lacking:
+                raise LakeError(f"{store.url}/{receipt.name} has no column {', '.join(lacking)}.")
+            table = shard.read(columns=list(columns))
+    except (pa.ArrowInvalid, OSError):
+        raise _damaged(store, receipt) from None
+    return table.select(list(dict.fromkeys(c.split(".")[0] for c in columns)))
+
+
+def _put(store: Store, name: str, data: bytes, rows: int, counts: Mapping[str, int]) -> Receipt:
+    receipt = Receipt(name, keys.digest(data), rows, len(data), dict(counts))
+    said = json.dumps(receipt.counts, sort_keys=True, separators=(",", ":"))
+    if len(said) > _LONGEST_COUNTS:
+        raise ValueError(f"{len(said)} bytes of counts do not fit into an object's metadata")
+    if store.create(name, data, {"digest": receipt.digest, "rows": str(rows), "counts": said}):
+        return receipt
+    found = adopt(store, name)
+    if found is None:
+        raise Missing(f"{store.url}/{name} was deleted while it was written.", "Run again.")
+    return found
+
+
+def _damaged(store: Store, receipt: Receipt) -> DamagedError:
+    return DamagedError(
+        f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.", "Delete it and run again to make it again."
+    )
+
+
+def _group_rows(table: pa.Table) -> int:
+    """Rows in a row group. Counted from values, since buffers (and `nbytes`) depend on how a table came about."""
+    weight = sum(_weight(column) for column in table.columns) / max(1, table.num_rows)
+    return int(min(max(_GROUP_BYTES // max(1, weight), _GROUP_ROWS[0]), _GROUP_ROWS[1]))
+
+
+def _weight(column: pa.ChunkedArray) -> int:
+    """Bytes of a column's values, lists left out."""
+    if pa.types.is_struct(column.type):
+        return sum(_weight(pc.struct_field(column, i)) for i in range(column.type.num_fields))
+    if _holds_bytes(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return int(pc.sum(pc.binary_length(column)).as_py() or 0)
+    return 8 * len(column)
+
+
+def _holds_bytes(type_: pa.DataType) -> bool:
+    """Payloads: neither a dictionary nor minimum and maximum helps there."""
+    if pa.types.is_struct(type_):
+        return any(_holds_bytes(type_.field(i).type) for i in range(type_.num_fields))
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_))

@@ -1,0 +1,129 @@
+"""A store of objects: created once and never changed, but for the few that compare-and-swap moves."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from dsray.errors import LakeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HIDDEN = frozenset({".meta", ".tmp", ".locks"})
+"""Folders that a file store keeps for itself; no name may have one."""
+
+_LONGEST_NAME, _LONGEST_PART = 900, 180  # bytes: S3 takes 1024 with the prefix, file systems 255 with the sidecar's suffix
+
+
+class Entry(NamedTuple):
+    """An object in a listing; the name is relative to the store's root."""
+
+    name: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+class Head(NamedTuple):
+    """What is known of an object without reading it."""
+
+    size: int
+    etag: str
+    meta: dict[str, str]
+
+
+class Missing(LakeError):
+    """There is no object of that name."""
+
+
+class Conflict(LakeError):
+    """A compare-and-swap found another object than it expected."""
+
+
+class Store(Protocol):
+    """Objects by name. Every method raises LakeError with one clear sentence when the store cannot do its part."""
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix` or `file:///absolute/path`."""
+
+    def read(self, name: str) -> bytes:
+        """The bytes; raises Missing."""
+
+    def get(self, name: str) -> tuple[bytes, str]:
+        """The bytes and the etag to swap against; raises Missing."""
+
+    def create(self, name: str, data: bytes, meta: Mapping[str, str] = {}) -> bool:
+        """Create-only put. True: made by this call; False: it was there before. A lost answer is settled by reading back."""
+
+    def swap(self, name: str, data: bytes, etag: str | None) -> str:
+        """Compare-and-swap; None: it must not exist. The new etag; raises Conflict."""
+
+    def head(self, name: str) -> Head | None:
+        """Size, etag and metadata; None when there is no such object."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """All objects whose names begin with `prefix`, sorted by name."""
+
+    def delete(self, name: str) -> None:
+        """Deletes the object if it is there."""
+
+    def open(self, name: str) -> "pa.NativeFile":
+        """Random access, for reading some columns only; raises Missing."""
+
+
+def open_store(url: str) -> Store:
+    """The store at `s3://bucket/prefix` or `file:///path`. Nothing is asked of it yet; `probe` does. Raises LakeError."""
+    if url.startswith("s3://"):
+        from dsray.lake.s3 import S3Store
+
+        return S3Store(url)
+    if url.startswith("file://"):
+        from dsray.lake.files import FileStore
+
+        return FileStore(url)
+    scheme = url.split("://", maxsplit=1)[0] if "://" in url else "no scheme"
+    raise LakeError(f"A lake's address begins with s3:// or file://, not with {scheme}.", "Write `lake: s3://bucket/prefix` or `lake: file:///path`.")
+
+
+def checked(name: str) -> str:
+    """`name` if every store can hold it and it stays under the root; raises LakeError."""
+    parts = name.split("/")
+    if (
+        any(part in ("", ".", "..") or part in HIDDEN or len(part.encode()) > _LONGEST_PART for part in parts)
+        or "\\" in name
+        or not name.isprintable()
+        or len(name.encode()) > _LONGEST_NAME
+    ):
+        raise LakeError(f"{name[:80]!a} cannot be the name of an object.", "Use parts of printable characters between single slashes, without '..'.")
+    return name
+
+
+def probe(store: Store) -> None:
+    """Refuses a store that cannot be reached or written, or that breaks the two promises that everything rests on.
+
+    Raises LakeError: unreachable, no such bucket, refused credentials, create-only puts or compare-and-swap not honoured.
+    """
+    name = f"probe/{secrets.token_hex(8)}"
+    next(iter(store.list("probe/")), None)  # some servers make a missing bucket at the first put; none at a listing
+    try:
+        if not (store.create(name, b"first") and not store.create(name, b"second") and store.read(name) == b"first"):
+            raise _unkept(store, "create-only puts (If-None-Match)")
+        etag = store.swap(name, b"third", store.get(name)[1])
+        if not _refuses(store, name, "0" * 32) or store.swap(name, b"fourth", etag) == etag:
+            raise _unkept(store, "compare-and-swap (If-Match)")
+    finally:
+        store.delete(name)
+
+
+def _refuses(store: Store, name: str, etag: str) -> bool:
+    try:
+        store.swap(name, b"wrong", etag)
+    except Conflict:
+        return True
+    return False
+
+
+def _unkept(store: Store, promise: str) -> LakeError:
+    return LakeError(f"The store at {store.url} does not honour {promise}.", "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.")

@@ -1,0 +1,101 @@
+"""The small network that judges images: trained from nothing in seconds, the same for the same seed.
+
+It measures usefulness by its accuracy, and its last layer but one gives the features for distances. Such features
+come from the data itself, not from ImageNet: their Fréchet distance is not FID.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dsray import rng
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+STEPS = 400
+BATCH = 64
+RATE = 3e-3
+WIDTH = 16
+FEATURES = 64
+
+_EVALUATE = 256  # rows at a time
+
+
+class Classifier(nn.Module):
+    """[B, C, H, W] in [-1, 1] → class logits [B, K]; any side from 8 up."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, WIDTH, 5, 2, 2, bias=False),
+            nn.BatchNorm2d(WIDTH),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, 2 * WIDTH, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(2 * WIDTH),
+            nn.ReLU(),
+            nn.Conv2d(2 * WIDTH, 2 * WIDTH, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(2 * WIDTH),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(32 * WIDTH, FEATURES),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(FEATURES, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))  # type: ignore[no-any-return]  # nn.Module is untyped
+
+
+def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int) -> Classifier:
+    """A classifier after a fixed number of steps, whatever the number of rows: equal budgets for all that is compared."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Classifier(images_NHWC.shape[3], classes)
+    images, labels = _tensor(images_NHWC), torch.from_numpy(np.asarray(labels_N, np.int64))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
+    order = _order(len(labels), seed)
+    net.train()
+    for step in range(STEPS):
+        rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
+        loss = F.cross_entropy(net(_scaled(images[rows])), labels[rows], label_smoothing=0.05)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    return net.eval()
+
+
+@torch.no_grad()
+def accuracy(net: Classifier, images_NHWC: Images, labels_N: Labels) -> float:
+    """The share of rows whose class is found, in [0, 1]."""
+    found = [net(x).argmax(1).numpy() for x in _batches(images_NHWC)]
+    return float((np.concatenate(found) == labels_N).mean())
+
+
+@torch.no_grad()
+def features(net: Classifier, images_NHWC: Images) -> NDArray[np.float64]:
+    """[N, 64] activations of the last layer but one."""
+    return np.concatenate([net.body(x).double().numpy() for x in _batches(images_NHWC)])
+
+
+def _batches(images_NHWC: Images) -> list[Tensor]:
+    images = _tensor(images_NHWC)
+    return [_scaled(part) for part in images.split(_EVALUATE)]
+
+
+def _order(count: int, seed: int) -> NDArray[np.int64]:
+    epochs = -(-STEPS * BATCH // count)
+    return np.concatenate([rng.permutation(seed, "classifier", count, epoch) for epoch in range(epochs)])
+
+
+def _tensor(images_NHWC: Images) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images_NHWC.transpose(0, 3, 1, 2)))
+
+
+def _scaled(images: Tensor) -> Tensor:
+    return images.float() / 127.5 - 1.0

@@ -1,0 +1,163 @@
+"""A conditional σ-VAE (arXiv:2006.13202) and a mixture of Gaussians fitted to the latents of each class once it is trained.
+
+Drawing latents from what the encoder really makes (the aggregate posterior) instead of from N(0, 1) is what gives good
+samples (arXiv:1903.05789). Samples are the decoder's mean.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dsray import rng
+from dsray.models import losses, prior
+from dsray.models.configs import VAE_PRESETS, VaeConfig
+from dsray.models.draw import loaded, paint
+from dsray.models.feed import Feed, to_float
+from dsray.models.flat import Flat, Reduce, named
+from dsray.models.nets import Painter, Reader, seeded
+
+Config = VaeConfig
+PRESETS = VAE_PRESETS
+
+Shape = tuple[int, int, int]
+
+_LEAST_VARIANCE = float(np.exp(-12.0))  # log σ ≥ -6, as in the σ-VAE's paper
+_MOST_LATENTS = 20_000  # of a class that the mixture is fitted to
+_DRAWS = 4  # of each row's posterior
+_PRIOR = ("weight", "mean", "root")
+
+
+class Encoder(nn.Module):
+    """Images [B, C, H, W] → mean and log variance of the latents, [B, Z] each."""
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        self.read = Reader(shape, config.width, config.blocks, 2 * config.latent)
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        mean_BZ, log_variance_BZ = self.read(images_BCHW).chunk(2, 1)
+        return mean_BZ, log_variance_BZ.clamp(-12.0, 4.0)
+
+
+class Decoder(nn.Module):
+    """Latents [B, Z] and classes [B] → images [B, C, H, W]."""
+
+    def __init__(self, config: Config, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.classes = nn.Embedding(classes, config.embedding)
+        self.paint = Painter(shape, config.width, config.blocks, config.latent + config.embedding)
+
+    def forward(self, z_BZ: Tensor, class_B: Tensor) -> Tensor:
+        return self.paint(torch.cat([z_BZ, self.classes(class_B)], 1))  # type: ignore[no-any-return]  # nn.Module is untyped
+
+
+class Vae(nn.Module):
+    def __init__(self, config: Config, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.encode = Encoder(config, shape)
+        self.decode = Decoder(config, shape, classes)
+
+
+class Training:
+    """Steps of the negative ELBO with the optimal σ; then the prior. All is a function of (seed, step, place in the batch)."""
+
+    def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
+        self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
+        self.batch = config.batch
+        self.steps = -(-config.images // config.batch)
+        self.net = seeded(feed.seed, Vae, config, shape, classes).to(feed.device)
+        self.flat = Flat(self.net, 0.9, config.beta2)
+        self.average_P = self.flat.vector_P.clone()
+        self.priors = [prior.standard(config.latent, config.components)] * classes
+
+    def step(self, step: int, rank: int, world: int, reduce: Reduce) -> dict[str, float]:
+        config, share = self.config, step / self.steps
+        places_B = self.feed.places(step, rank, world)
+        real, class_B = self.feed.rows(places_B)
+        weight = world / self.batch  # so that the mean over ranks is the mean over the global batch
+
+        mean_BZ, log_variance_BZ = self.net.encode(real)
+        z_BZ = mean_BZ + (0.5 * log_variance_BZ).exp() * self.feed.noise(places_B, config.latent)
+        error = real - self.net.decode(z_BZ, class_B)
+        kl_Z = losses.kl_to_standard_normal(mean_BZ, log_variance_BZ).sum(0) * weight
+        # σ² and the KL of each dimension belong to the global batch: every rank must see the same
+        told = torch.cat([error.detach().square().mean((1, 2, 3)).sum()[None] * weight, kl_Z.detach()])
+        variance, all_kl_Z = (told := reduce(told))[0].clamp_min(_LEAST_VARIANCE), told[1:]
+        reconstruction = losses.gaussian_nll(error, variance).sum() * weight
+        counted_Z = (all_kl_Z > config.free_nats).float()  # below it a dimension is free
+        loss = reconstruction + min(1.0, share / config.warm_up) * (kl_Z * counted_Z).sum()
+
+        gradient_P, (nll, kl) = self.flat.gradient(loss, [reconstruction, kl_Z.sum()], reduce)
+        self.flat.update(gradient_P, losses.cosine(config.rate_start, config.rate_end, share), step)
+        half_life = config.ema_images * min(1.0, 0.02 + share / 0.5)
+        self.average_P.lerp_(self.flat.vector_P, 1 - 0.5 ** (self.batch / half_life))
+        return {"loss": nll + kl, "nll": nll, "kl": kl, "sigma": float(variance) ** 0.5}
+
+    def state(self) -> dict[str, Tensor]:
+        return {**self.flat.state("net"), "average": self.average_P}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.flat.load("net", state)
+        self.average_P.copy_(state["average"])
+
+    def weights(self) -> dict[str, Tensor]:
+        parts = zip(*((p.weight_K, p.mean_KD, p.root_KDD) for p in self.priors), strict=True)
+        mixtures = {f"prior.{name}": torch.from_numpy(np.stack(part)) for name, part in zip(_PRIOR, parts, strict=True)}
+        decoder = {name: t for name, t in named(self.net, self.average_P).items() if name.startswith("decode.")}
+        return {**decoder, **mixtures, "shape": torch.tensor([*self.shape, self.classes])}
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Fits the mixture of each class to draws of its rows' posteriors under the averaged encoder."""
+        net = Vae(self.config, self.shape, self.classes).to(self.feed.device)
+        net.load_state_dict(named(self.net, self.average_P))
+        self.priors = [self._fitted(net, c) for c in range(self.classes)]
+
+    def _fitted(self, net: Vae, number: int) -> prior.Mixture:
+        seed, config = self.feed.seed, self.config
+        rows_N = torch.nonzero(self.feed.labels_N == number)[:, 0].cpu().numpy()
+        if len(rows_N) == 0:
+            return prior.standard(config.latent, config.components)
+        rows_N = rows_N[rng.permutation(seed, "prior rows", len(rows_N))][:_MOST_LATENTS]
+        found = [net.encode(to_float(self.feed.images_NCHW[rows_N[i : i + 256]])) for i in range(0, len(rows_N), 256)]
+        mean_ND, spread_ND = (torch.cat(part).double().cpu().numpy() for part in zip(*found, strict=True))
+        draws = rng.normal(seed, "prior", rows_N.astype(np.uint64), draws=_DRAWS * config.latent)
+        noise_NSD = draws.reshape(len(rows_N), _DRAWS, config.latent)
+        z_ND = (mean_ND[:, None] + np.exp(0.5 * spread_ND)[:, None] * noise_NSD).reshape(-1, config.latent)
+        return prior.padded(prior.fit(z_ND, config.components, seed), config.components)
+
+
+def start(
+    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
+) -> Training:
+    """A training before its first step. Pixels are uint8; labels are below `classes`."""
+    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
+    height, width, channels = images_NHWC.shape[1:]
+    return Training(config, feed, (height, width, channels), classes)
+
+
+def sample(
+    config: Config, weights: dict[str, Tensor], labels_N: NDArray[np.int64], indices_N: NDArray[np.int64], seed: int, device: str
+) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
+    height, width, channels, classes = weights["shape"].tolist()
+    own = {name.removeprefix("decode."): tensor for name, tensor in weights.items()}
+    decoder = loaded(Decoder(config, (height, width, channels), classes), own, device)
+    return paint(decoder, latents(config, weights, labels_N, indices_N, seed), labels_N, indices_N, device)
+
+
+def latents(
+    config: Config, weights: dict[str, Tensor], labels_N: NDArray[np.int64], indices_N: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """[N, Z]: a draw from the mixture of each row's class."""
+    parts = [weights[f"prior.{name}"].cpu().numpy() for name in _PRIOR]
+    row_N = indices_N.astype(np.uint64)
+    pick_N = rng.uniform(seed, "vae component", row_N)[:, 0]
+    normal_NZ = rng.normal(seed, "vae sample", row_N, draws=config.latent)
+    z_NZ = np.empty_like(normal_NZ)
+    for number in np.unique(labels_N):
+        here_N = labels_N == number
+        mixture = prior.Mixture(*(part[number] for part in parts))
+        z_NZ[here_N] = mixture.sample(pick_N[here_N], normal_NZ[here_N])
+    return z_NZ

@@ -1,0 +1,130 @@
+"""Real sites, and real fetch processes that crawl them."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+from dsray.lake import shards
+from dsray.lake.shards import Receipt
+from dsray.lake.store import open_store
+
+Job = dict[str, Any]
+Row = dict[str, Any]
+ITEM = {"image": "figure img::attr(src)", "caption": "figcaption::text"}
+
+
+class Said(NamedTuple):
+    """What a fetch process said."""
+
+    code: int
+    out: list[dict[str, Any]]
+    err: str
+
+    @property
+    def end(self) -> dict[str, Any]:
+        assert self.code == 0, self.err
+        done: dict[str, Any] = self.out[-1]["done"]
+        return done
+
+    @property
+    def error(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.err.splitlines()[-1])
+        return told
+
+
+Answer = tuple[int, dict[str, str], bytes] | Callable[[], tuple[int, dict[str, str], bytes]]
+
+
+class Site:
+    """A small site on this machine: path → answer, and the paths that were asked."""
+
+    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1") -> None:
+        self.hits: list[str] = []
+        self.agents: set[str] = set()
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 30
+
+            def do_GET(self) -> None:
+                site.hits.append(self.path)
+                site.agents.add(self.headers["User-Agent"])
+                answer = answers.get(self.path, (404, {}, b"not found"))
+                status, headers, body = answer() if callable(answer) else answer
+                self.send_response_only(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer((host, 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        self.url = f"http://{host}:{self.port}/"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def page(*sources: str, head: str = "", links: tuple[str, ...] = ()) -> Answer:
+    """An HTML page with a figure for each source."""
+    figures = "".join(f'<figure><img src="{s}"><figcaption>digit of {s}</figcaption></figure>' for s in sources)
+    ways = "".join(f'<a href="{link}">x</a>' for link in links)
+    return 200, {"Content-Type": "text/html"}, f"<html><head>{head}</head><body>{figures}{ways}</body></html>".encode()
+
+
+def image(body: bytes, status: int = 200, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, {"Content-Type": "image/png", **named}, body
+
+
+def start(job: Job, code: str = "") -> subprocess.Popen[str]:
+    """A fetch process that has read its job."""
+    command = [sys.executable, *(["-c", code] if code else ["-m", "crawlers.fetch"])]
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert child.stdin
+    child.stdin.write(json.dumps(job) + "\n")
+    child.stdin.flush()
+    return child
+
+
+def fetch(job: Job, code: str = "") -> Said:
+    """Runs a fetch to its end, with its standard input open all the time."""
+    with start(job, code) as child:
+        assert child.stdout and child.stderr
+        killer = threading.Timer(60, child.kill)
+        killer.start()
+        out = [json.loads(line) for line in child.stdout]
+        err = child.stderr.read()
+        code_ = child.wait()
+        killer.cancel()
+    return Said(code_, out, err)
+
+
+def rows(job: Job, end: dict[str, Any]) -> list[Row]:
+    """All raw rows that a finished fetch names, whole."""
+    store = open_store(job["lake"])
+    read = [shards.read(store, Receipt(**receipt)).to_pylist() for receipt in end["shards"]]
+    return [row for table in read for row in table]
+
+
+def crawl(job: Job, code: str = "") -> dict[str, Row]:
+    """URL path → raw row, of a crawl that runs to its end."""
+    found = rows(job, fetch(job, code).end)
+    assert len({row["id"] for row in found}) == len(found)
+    return {path_of(row["url"]): row for row in found}
+
+
+def path_of(url: str) -> str:
+    return "/" + url.split("/", 3)[3] if url.startswith("http") else url
