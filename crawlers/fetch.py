@@ -48,6 +48,7 @@ def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
     from crawlers.spiders.gallery import GallerySpider
 
     process = AsyncCrawlerProcess(settings(job))
+    logging.getLogger("scrapy.downloadermiddlewares.robotstxt").disabled = True  # what it has to say is a row
     logging.disable(logging.WARNING)  # Scrapy's LOG_LEVEL only filters records that were made, two for every request
     crawler = process.create_crawler(GallerySpider)
     process.crawl(crawler, job=job, ledger=ledger)
@@ -78,7 +79,7 @@ def unreachable(spider: "GallerySpider") -> SourceError:
             "Set `allow_private: true` if the site is yours.",
         )
     return SourceError(
-        f"{row['url']} cannot be reached ({row['error']}: {evidence['signal']}).",
+        f"{row['url']} cannot be reached: {evidence['value'].rstrip('.')}.",
         "Check the address, and that the site is up.",
     )
 

@@ -37,9 +37,9 @@ class Frontier(BaseScheduler):
     def from_crawler(cls, crawler: "Crawler") -> "Self":
         return crawler.spider.frontier  # type: ignore[union-attr,no-any-return] # GallerySpider
 
-    def resume(self, seen: Iterable[tuple[str, str]], pending: Iterable[Found]) -> None:
-        """Goes on from what an earlier process left."""
-        self.seen.update(seen)
+    def resume(self, seen: set[tuple[str, str]], pending: Iterable[Found]) -> None:
+        """Goes on from what an earlier process left. Takes `seen` over."""
+        self.seen = seen
         for found in pending:
             self.waiting[found.kind].append(found)
 

@@ -25,17 +25,11 @@ class Ledger:
     def __init__(self, store: Store, job: Job) -> None:
         self.store = store
         self.job = job
-        self.found = {found.key: found for found in (Found(url, PAGE) for url in job.start)}
-        self.done: set[tuple[str, str]] = set()
         self.receipts: list[Receipt] = []
         self.counts: Counter[str] = Counter(pages=0, items=0, bytes=0)
         self.segments = 0
-        for entry in list(store.list(f"{job.folder}/segment-")):
-            self._remember(json.loads(store.read(entry.name)))
-
-    def pending(self) -> list[Found]:
-        """What is found and not done, in the order of finding."""
-        return [found for key, found in self.found.items() if key not in self.done]
+        self.seen: set[tuple[str, str]] = set()  # keys of what need not be found again
+        self.pending = self._read()  # what is found and not done, in the order of finding
 
     def commit(self, outcomes: Sequence[Outcome], counts: Counter[str]) -> None:
         """Writes one segment. Raises SourceError when another process works on the same partition."""
@@ -53,7 +47,7 @@ class Ledger:
                 f"Another process is crawling partition {self.job.partition} of `{self.job.source}`.",
                 "Wait until it ends, or end it, and run again.",
             )
-        self._remember(segment)
+        self._count(segment)
 
     def finish(self, left: int) -> dict[str, Any]:
         """Writes the end of this partition, and returns what stands: {shards, counts, left}."""
@@ -71,20 +65,24 @@ class Ledger:
             return None
         return end
 
-    def seen(self) -> set[tuple[str, str]]:
-        """What need not be found again."""
-        return self.done | self.found.keys()
-
     @property
     def _end(self) -> str:
         return f"{self.job.folder}/done.json"
 
-    def _remember(self, segment: dict[str, Any]) -> None:
+    def _read(self) -> list[Found]:
+        """Reads the segments of earlier processes. Returns what they, and the job, left to do."""
+        found = {one.key: one for one in (Found(url, PAGE) for url in self.job.start)}
+        done: set[tuple[str, str]] = set()
+        for entry in list(self.store.list(f"{self.job.folder}/segment-")):
+            segment = json.loads(self.store.read(entry.name))
+            self._count(segment)
+            done.update((kind, url) for kind, url in segment["done"])
+            found |= {one.key: one for one in (Found(**news) for news in segment["found"])}
+        self.seen.update(done, found)
+        return [one for key, one in found.items() if key not in done]
+
+    def _count(self, segment: dict[str, Any]) -> None:
         self.segments += 1
         self.counts.update(segment["counts"])
-        self.done.update((kind, url) for kind, url in segment["done"])
         if segment["shard"]:
             self.receipts.append(Receipt(**segment["shard"]))
-        for entry in segment["found"]:
-            found = Found(**entry)
-            self.found.setdefault(found.key, found)

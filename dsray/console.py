@@ -15,6 +15,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.schema import SPLITS
 from dsray.stages import release
+from dsray.stages.documents import by_count
 
 
 class Lines:
@@ -108,11 +109,6 @@ def summary(console: Console, outcome: Outcome) -> None:
         _score_rows(table, model, score)
     console.print()
     console.print(table)
-
-
-def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
-    """Rules with their rows, most first."""
-    return sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _score_rows(table: Table, model: str, score: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ near-duplicates for web crawling", WWW 2007.
 """
 
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import comb, log2
 
 import numpy as np
@@ -27,7 +27,7 @@ def bands(signature_N: U64, radius: int) -> U64:
     count = radius + 1
     cuts = [_BITS * band // count for band in range(count + 1)]
     keys_N = []
-    for band, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for band, (low, high) in enumerate(pairwise(cuts)):
         bits = (np.asarray(signature_N, np.uint64) >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         keys_N.append(bits | np.uint64(band << 32))  # a band is at most 32 bits wide, unless it is the only one
     return np.stack(keys_N, axis=1)
@@ -37,7 +37,7 @@ def pairs(signature_N: U64, radius: int) -> tuple[I64, I64]:
     """[N] signatures → ([P], [P]) positions i < j, each pair once.
 
     Every pair of distinct signatures within `radius` bits is found between their first holders; every further holder
-    of a signature is paired with the first. So 10^5 equal ones give 10^5 pairs, and the clusters are those of all pairs.
+    of a signature is paired with the first. So 10^5 equal ones give 10^5 pairs; the clusters are those of all pairs.
     """
     signature_N = np.asarray(signature_N, np.uint64)
     distinct_U, first_U, which_N = np.unique(signature_N, return_index=True, return_inverse=True)
@@ -102,12 +102,12 @@ def _blocks(entropy_64: NDArray[np.float64], count: int) -> list[np.uint64]:
 
 
 def _plan(count: int, radius: int, entropy: float) -> int:
-    """How many of radius + k blocks any pair within the radius agrees on: k. More blocks: longer keys, but more sorts."""
+    """The k of radius + k blocks, k of which agree in any pair within the radius. Larger: longer keys, more sorts."""
 
     def cost(agree: int) -> float:
         blocks = radius + agree
-        compared = count * count / 2.0 ** (entropy * agree / blocks) / 2
-        return comb(blocks, agree) * (count * log2(count) * _SORT_NS + compared * _COMPARE_NS)
+        compared = count * count * 0.5 ** (entropy * agree / blocks) / 2
+        return comb(blocks, agree) * float(count * log2(count) * _SORT_NS + compared * _COMPARE_NS)
 
     return min(range(1, 5), key=cost)
 

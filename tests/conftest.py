@@ -1,7 +1,6 @@
 """One Ray and one S3 server for the whole session, and raw rows that every stage's tests share."""
 
 import io
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +12,6 @@ from PIL import Image
 
 from dsray import keys, schema
 from dsray.lake.store import Store, open_store
-
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # tests start clusters of their own beside the session's
 
 
 @pytest.fixture

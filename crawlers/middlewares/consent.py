@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NO_AI = frozenset({"noai", "noimageai"})
 NO_INDEX = frozenset({"noindex", "none"})
 
-_AGENT = re.compile(r"^\s*([a-z0-9_.-]+)\s*:\s*(.*)$", re.IGNORECASE | re.DOTALL)
+_AGENT = re.compile(r"^\s*([a-z0-9_.*-]+)\s*:\s*(.*)$", re.IGNORECASE | re.DOTALL)
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 
 

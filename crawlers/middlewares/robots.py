@@ -26,6 +26,7 @@ class RobotsMiddleware(RobotsTxtMiddleware):
 
     def __init__(self, crawler: "Crawler") -> None:
         super().__init__(crawler)
+        self.slow: set[str] = set()  # download slots with a Crawl-delay
         self.unreadable: dict[str, Reason] = {}  # host and port → why its robots.txt could not be had
         crawler.signals.connect(self.slow_down, signals.robots_parsed)
 
@@ -36,6 +37,8 @@ class RobotsMiddleware(RobotsTxtMiddleware):
     async def process_request(self, request: Request) -> None:  # type: ignore[override] # the old spider argument
         try:
             await super().process_request(request)
+            if self.slow and self._slot(request) in self.slow:
+                request.meta["autothrottle_dont_adjust_delay"] = True
         except Refused:
             raise
         except IgnoreRequest as ignored:
@@ -59,15 +62,20 @@ class RobotsMiddleware(RobotsTxtMiddleware):
 
     def slow_down(self, robotparser: RobotParser, request: Request) -> None:
         """Asks the host no more often than its Crawl-delay, up to a minute."""
-        delay = robotparser.crawl_delay(self._robotstxt_useragent or "*")
-        if delay:
+        asked = robotparser.crawl_delay(self._robotstxt_useragent or "*")
+        if asked:
             assert self.crawler.engine
-            downloader = self.crawler.engine.downloader
-            key = downloader.get_slot_key(request)
-            slow = min(float(delay), _SLOWEST_S)
-            downloader.per_slot_settings[key] = {"delay": slow, "concurrency": 1}
-            if key in downloader.slots:
-                downloader.slots[key].delay = slow
+            downloader, key = self.crawler.engine.downloader, self._slot(request)
+            delay = min(float(asked), _SLOWEST_S)
+            self.slow.add(key)
+            downloader.per_slot_settings[key] = {"delay": delay, "concurrency": 1, "jitter": 0}
+            slot = downloader.slots.get(key)
+            if slot is not None:
+                slot.delay, slot.concurrency, slot.jitter = delay, 1, 0
+
+    def _slot(self, request: Request) -> str:
+        assert self.crawler.engine
+        return self.crawler.engine.downloader.get_slot_key(request)
 
 
 def _netloc(request: Request) -> str:

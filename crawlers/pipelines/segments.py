@@ -65,15 +65,15 @@ class SegmentPipeline:
         return item
 
     async def close_spider(self) -> None:
-        if self.reached and self.batch.outcomes:
-            await self.commit()
+        if self.reached:
+            await self.commit(last=True)
 
-    async def commit(self) -> None:
+    async def commit(self, last: bool = False) -> None:
         """Writes the batch; whoever comes meanwhile with a next full one waits, which slows the crawl down."""
         async with self.one_at_a_time:
-            batch, self.batch = self.batch, Batch()
-            if self.failure is not None or not batch.outcomes:
+            if self.failure is not None or not self.batch.outcomes or not (last or self.batch.full(self.job)):
                 return
+            batch, self.batch = self.batch, Batch()
             try:
                 await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts)
             except DsrayError as failure:

@@ -43,7 +43,7 @@ class GallerySpider(Spider):
         self.hosts = {host(url) for url in job.start}
         self.spent = Counter(ledger.counts)
         self.frontier = Frontier(job.budget, self.spent, self.ask)
-        self.frontier.resume(ledger.seen(), ledger.pending())
+        self.frontier.resume(ledger.seen, ledger.pending)
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler", *args: Any, **kwargs: Any) -> "Self":

@@ -29,7 +29,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
         return
     try:
         if address:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
         else:
             _start_local(cpus)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
@@ -49,14 +49,14 @@ def gpus() -> int:
     """How many GPUs the cluster has."""
     import ray
 
-    return int(ray.cluster_resources().get("GPU", 0))
+    return int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
 
 
 def cpus() -> int:
     """How many CPUs the cluster has, at least 1."""
     import ray
 
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
 def _quiet() -> None:
@@ -76,7 +76,7 @@ def _start_local(cpus: int | None) -> None:
         object_store_memory=512 * 2**20,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         configure_logging=False,
     )
 

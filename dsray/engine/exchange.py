@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dsray.engine.shards import cause
+
+Hashes = NDArray[np.uint64]
 
 _WINDOW = 64
 """Sources under way at once, so that a long list does not fill the object store before it is reduced."""
@@ -49,7 +52,7 @@ def exchange(
         for source in sources:
             if len(cuts) >= _WINDOW:
                 ray.wait([cuts[-_WINDOW][0]], timeout=None)
-            pieces = cut.remote(source)
+            pieces: Any = cut.remote(source)
             cuts.append(pieces if partitions > 1 else [pieces])
         return pa.concat_tables(ray.get([join.remote(*pieces) for pieces in zip(*cuts, strict=True)]))
     except RayError as error:
@@ -65,12 +68,13 @@ def split(table: pa.Table, by: str, partitions: int) -> list[pa.Table]:
     return [ordered.slice(low, high - low) for low, high in pairwise(edges.tolist())]
 
 
-def hashes(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def hashes(column: pa.ChunkedArray) -> Hashes:
     """A 64-bit hash of each value, the same in every process."""
     if pa.types.is_integer(column.type):
         with np.errstate(over="ignore"):
-            mixed = column.to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+            mixed: Hashes = column.to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         return mixed >> np.uint64(32)
     words = column.combine_chunks().dictionary_encode()
     crc = np.array([zlib.crc32(word.encode()) for word in words.dictionary.to_pylist()], np.uint64)
-    return crc[words.indices.to_numpy()] if len(crc) else np.zeros(0, np.uint64)
+    found: Hashes = crc[words.indices.to_numpy()] if len(crc) else np.zeros(0, np.uint64)
+    return found

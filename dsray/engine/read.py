@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
@@ -17,7 +16,7 @@ def read_shards(store: Store, receipts: Sequence[Receipt]) -> "ray.data.Dataset"
     """One block a shard; each is checked against its digest when it is read."""
     import ray.data
 
-    def read(batch: dict[str, Any]) -> pa.Table:
+    def read(batch: Any) -> Any:
         return shards.read(store, receipts[int(batch["shard"][0])])
 
     rows = [{"shard": index} for index in range(len(receipts))]

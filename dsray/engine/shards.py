@@ -80,16 +80,17 @@ def _tries() -> int:
     """How often this task was tried before; a retry after a crash is the only cause in this engine."""
     from ray._private.worker import global_worker
 
-    return int(global_worker.core_worker.get_current_task_attempt_number())
+    core: Any = global_worker
+    return int(core.core_worker.get_current_task_attempt_number())
 
 
 def cause(error: BaseException) -> DsrayError:
     """What a person should read of an error that crossed Ray: our own error inside it, else its first line."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, DsrayError):
-            return type(seen)(seen.wrong, seen.do)
-        inner = getattr(seen, "cause", None)
+        inner = getattr(seen, "cause", None)  # RayTaskError also pretends to be of its cause's class
+        if isinstance(seen, DsrayError) and inner is None:
+            return seen
         seen = inner if isinstance(inner, BaseException) else seen.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return ClusterError(

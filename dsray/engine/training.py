@@ -31,9 +31,9 @@ def train(loop: Loop, *, name: str, workers: int, gpu: bool, hear: Callable[[Any
     """Runs `loop` on `workers` workers at once. When one dies, all start again (3 times at most): the loop resumes
     from its own checkpoints on the lake. Raises ClusterError, or the DsrayError that a worker raised."""
     import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
-    from ray.train.v2.api.config import LoggingConfig
+    from ray.train.v2.api.config import LoggingConfig, RunConfig
 
     from dsray.engine.mailbox import Mailbox
 
@@ -44,10 +44,10 @@ def train(loop: Loop, *, name: str, workers: int, gpu: bool, hear: Callable[[Any
             _on_worker,
             train_loop_config={"loop": loop, "mailbox": mailbox, "gpu": gpu},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": 1}),
-            run_config=RunConfig(
+            run_config=RunConfig(  # type: ignore[arg-type]  # v2 hides behind v1's names
                 name=name,
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=3),
+                failure_config=FailureConfig(max_failures=3),  # type: ignore[arg-type]
                 logging_config=LoggingConfig(log_level="ERROR"),
             ),
         )

@@ -34,10 +34,6 @@ def gaussian_nll(error: Tensor, variance: Tensor) -> Tensor:
     return 0.5 * (error.square() / variance + variance.log() + math.log(2 * math.pi))
 
 
-def soft_floor(value: Tensor, floor: float) -> Tensor:
-    """max(value, floor) with a rounded corner."""
-    return floor + F.softplus(value - floor)
-
 
 def cosine(start: float, end: float, share: float) -> float:
     """From `start` to `end` along half a cosine as `share` goes from 0 to 1; constant beyond."""

@@ -79,7 +79,7 @@ class Reader(nn.Module):
 
 
 class Painter(nn.Module):
-    """[B, inputs] → [B, C, H, W], unbounded."""
+    """[B, inputs] → [B, C, H, W], about [-1, 1]."""
 
     def __init__(self, shape: tuple[int, int, int], width: int, blocks: int, inputs: int) -> None:
         super().__init__()
@@ -101,7 +101,13 @@ class Painter(nn.Module):
                 x = F.interpolate(self.narrow[level - 1](x), scale_factor=2.0, mode="bilinear")[:, :, :h, :w]
             x = blocks(x)
         x = F.pixel_shuffle(self.leave(F.leaky_relu(x, SLOPE)), 2)
-        return x[:, :, : self.shape[0], : self.shape[1]]
+        return leaky_clamp(x[:, :, : self.shape[0], : self.shape[1]])
+
+
+def leaky_clamp(x: Tensor) -> Tensor:
+    """[-1, 1] as it is, a tenth of the slope beyond: flat black and white are easy to paint, and no gradient vanishes."""
+    inside = x.clamp(-1.0, 1.0)
+    return inside + 0.1 * (x - inside)
 
 
 def seeded(seed: int, build: type[nn.Module], *args: object) -> nn.Module:

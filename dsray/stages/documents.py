@@ -44,7 +44,7 @@ def documents(step: Step, made: Made, work: Work, version: int, receipts: list[R
         "stages": {name: {"key": m.key, "version": m.version, "counts": m.counts} for name, m in made.items()},
     }
     return {
-        "README.md": card.card(_card(step, made, work.recipe, version, receipts)),
+        "README.md": card.card(_card(step, made, work, version, receipts)),
         "report.html": page.render(_report(step, made, work, version)),
         "manifest.json": json.dumps(manifest, indent=1, sort_keys=True),
     }
@@ -59,6 +59,11 @@ def counts(receipts: list[Receipt]) -> dict[str, dict[str, int]]:
         by_origin = found.setdefault(split, {})
         by_origin[origin] = by_origin.get(origin, 0) + receipt.rows
     return found
+
+
+def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
+    """Rules with their rows, most first."""
+    return sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -122,7 +127,7 @@ def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], li
     total = made["collect"].counts["in"]
     rules = [
         page.Rule(rule, count, count / total, thresholds.get(rule, ""), examples.get(rule, []))
-        for rule, count in made["select"].details["quarantine"].items()
+        for rule, count in by_count(made["select"].details["quarantine"])
     ]
     limits = {signal: (low, high) for _, signal, low, high in work.recipe.select.drop.ranges()}
     histograms = []
@@ -233,7 +238,8 @@ def scores(made: Made, gates: list[dict[str, Any]]) -> list[page.Score]:
     return found
 
 
-def _card(step: Step, made: Made, recipe: Recipe, version: int, receipts: list[Receipt]) -> card.Card:
+def _card(step: Step, made: Made, work: Work, version: int, receipts: list[Receipt]) -> card.Card:
+    recipe = work.recipe
     empty = release_table(sample_table(0, step.params["texts"]), step.params)
     splits: dict[str, tuple[int, int]] = {}
     for receipt in receipts:
@@ -251,7 +257,19 @@ def _card(step: Step, made: Made, recipe: Recipe, version: int, receipts: list[R
         stages=[
             (n, m.counts["in"], m.counts["kept"], m.counts["quarantined"]) for n, m in made.items() if "in" in m.counts
         ],
-        quarantine=made["select"].details["quarantine"],
+        quarantine=dict(by_count(made["select"].details["quarantine"])),
         scores=[(s.model, s.name, s.value, s.reference, s.limit) for s in scores(made, step.params["gates"])],
         rows=counts(receipts),
+        path=f"{work.store.url}/releases/{recipe.dataset}/v{version}",
+        thresholds=_thresholds(recipe),
     )
+
+
+def _thresholds(recipe: Recipe) -> dict[str, str]:
+    """Rule → its threshold in words."""
+    found = {}
+    for rule, _, low, high in recipe.select.drop.ranges():
+        found[rule] = " ".join(f"{word} {limit:g}" for word, limit in (("min", low), ("max", high)) if limit is not None)
+    if recipe.select.duplicates.radius is not None:
+        found["near_duplicate"] = f"radius {recipe.select.duplicates.radius}"
+    return found

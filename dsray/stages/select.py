@@ -1,5 +1,6 @@
 """facts + labels → verdicts: every row kept, or quarantined by the first rule that it fails. Never reads a payload."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -81,7 +82,7 @@ def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, *, rules: Sequenc
         for row in np.flatnonzero(failed_N & (rule == None)).tolist():  # noqa: E711  # elementwise
             rule[row], value[row], threshold[row] = (name[row] if isinstance(name, list) else name), values[row], limit
 
-    refused, evidence = raw["error"].to_pylist(), raw["evidence"].to_pylist()
+    refused, evidence = raw["error"].to_pylist(), [_short(text) for text in raw["evidence"].to_pylist()]
     fail(np.array([e is not None for e in refused]), refused, evidence, "")
     broken = facts["error"].to_pylist()
     fail(np.array([e is not None for e in broken]), "undecodable", broken, "decodable")
@@ -99,6 +100,14 @@ def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, *, rules: Sequenc
     return pa.table(
         [pa.array(column, pa.string()) for column in (rule, value, threshold)], ["rule", "value", "threshold"]
     )
+
+
+def _short(evidence: str | None) -> str | None:
+    """The signal and its value; where it was seen stays in the raw row."""
+    if evidence is None:
+        return None
+    found = json.loads(evidence)
+    return f"{found.get('signal')}: {found.get('value')}"
 
 
 def verdicts(

@@ -26,7 +26,7 @@ def site() -> Iterator[Callable[..., Site]]:
 
 @pytest.fixture(scope="session")
 def demo() -> Iterator[str]:
-    with serve(0, 200) as url:
+    with serve(0, 100) as url:
         yield url
 
 

@@ -1,7 +1,8 @@
 """A page → items, links, directives."""
 
-from crawlers.extract import items, links, robots
 from lxml import html
+
+from crawlers.extract import items, links, robots
 
 MEDIA = "figure img::attr(src)"
 TEXTS = {"caption": "figcaption::text"}

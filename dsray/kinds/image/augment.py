@@ -3,8 +3,9 @@
 Axes: N rows, H height, W width, C channels.
 """
 
+import math
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -24,8 +25,8 @@ cv2.setNumThreads(1)  # Ray runs one task a core
 def plan(spec: dict[str, Any], seed: int, ids: Sequence[str], copy: int) -> list[dict[str, Any]]:
     """The transform of each row's copy, a pure function of (seed, row id, copy).
 
-    `spec`: rotate and shear (degrees, either way), scale (range), translate (share of a side, either way), flip (half of
-    the time), brightness (share of 255, either way), contrast (share, either way), noise (σ, share of 255).
+    `spec`: rotate and shear (degrees, either way), scale (range), translate (share of a side, either way), flip (half
+    of the time), brightness (share of 255, either way), contrast (share, either way), noise (σ, share of 255).
     """
     row_N = rng.keys_of(ids)
     u_ND = rng.uniform(seed, "augment", row_N, copy, draws=8)
@@ -60,9 +61,8 @@ def apply(media: bytes, params: dict[str, Any]) -> bytes:
 def transform(pixels_HWC: Pixels, params: dict[str, Any]) -> Pixels:
     """One warp (bilinear, mirrored at the border), one table of tones, one addition of noise."""
     height, width, channels = pixels_HWC.shape
-    out: Any = cv2.warpAffine(
-        pixels_HWC, matrix(params, height, width), (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
+    how: dict[str, Any] = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REFLECT_101}
+    out: Any = cv2.warpAffine(pixels_HWC, matrix(params, height, width), (width, height), **how)
     if params["brightness"] or params["contrast"]:
         out = cv2.LUT(out, _tones(params["brightness"], params["contrast"]))
     out = out.reshape(height, width, channels)
@@ -90,12 +90,18 @@ def _tones(brightness: float, contrast: float) -> Pixels:
 
 def _noise(shape: tuple[int, ...], sigma: float, seed: int) -> NDArray[np.int16]:
     """Gaussian noise in grey levels: 16 random bits a value, looked up in a table of quantiles."""
-    count = int(np.prod(shape))
-    words = rng.bits(seed, "noise", np.zeros(1, np.uint64), draws=-(-count // 4)).ravel()
-    return _quantiles(sigma)[words.astype("<u8", copy=False).view("<u2")[:count]].reshape(shape)
+    count = math.prod(shape)
+    words = np.random.PCG64(seed).random_raw(-(-count // 4))  # raw words: NumPy never changes a bit generator's stream
+    return _levels(sigma).take(words.astype("<u8", copy=False).view("<u2")[:count]).reshape(shape)
 
 
-@cache
-def _quantiles(sigma: float) -> NDArray[np.int16]:
-    inverse = NormalDist(0, 255 * sigma).inv_cdf
-    return np.rint([inverse((index + 0.5) / 65536) for index in range(65536)]).astype(np.int16)
+@lru_cache(maxsize=8)
+def _levels(sigma: float) -> NDArray[np.int16]:
+    return np.rint(255 * sigma * _quantiles()).astype(np.int16)
+
+
+@lru_cache(maxsize=1)
+def _quantiles() -> NDArray[np.float64]:
+    """The standard normal distribution as 65,536 equally likely values."""
+    inverse = NormalDist().inv_cdf
+    return np.array([inverse((index + 0.5) / 65536) for index in range(65536)])

@@ -34,7 +34,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings 
 
 
 class Undecodable(Exception):
-    """These bytes are no image that dsray reads: `reason` is empty, not_an_image, svg, truncated, broken, bomb or mode."""
+    """No image that dsray reads. `reason`: empty, not_an_image, svg, truncated, broken, bomb (too large) or mode."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -52,11 +52,11 @@ class Decoded:
 
     @property
     def height(self) -> int:
-        return self.pixels_HWC.shape[0]
+        return int(self.pixels_HWC.shape[0])
 
     @property
     def width(self) -> int:
-        return self.pixels_HWC.shape[1]
+        return int(self.pixels_HWC.shape[1])
 
 
 def decode(payload: bytes) -> Decoded:
@@ -89,7 +89,7 @@ _OPTIONS = {
 def encode_image(image: Image.Image, format: str) -> bytes:
     """A Pillow image of mode L or RGB → bytes."""
     out = io.BytesIO()
-    image.save(out, format.upper(), **_OPTIONS[format])  # type: ignore[arg-type]  # options differ by format
+    image.save(out, format.upper(), **_OPTIONS[format])
     return out.getvalue()
 
 

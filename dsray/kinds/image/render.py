@@ -12,7 +12,7 @@ _ANTIALIASED = Image.Resampling.BICUBIC
 def render(payload: bytes, spec: dict[str, Any]) -> bytes:
     """`spec`: side (pixels), mode (L or RGB), format (png, jpeg, webp), fit (pad with black, crop the middle, stretch).
 
-    Shrinking is antialiased, as Pillow does it; an image that has the form already keeps its pixels. Raises Undecodable.
+    Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels. Raises Undecodable.
     """
     image = upright(payload)
     if image.mode != spec["mode"]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from dsray.kinds.image.codec import Decoded, Pixels, Undecodable, decode
+from dsray.kinds.image.codec import Pixels, Undecodable, decode
 from dsray.kinds.image.signature import signature
 
 DARK, BRIGHT = 32, 223
@@ -99,6 +99,3 @@ def _moments(values_HW: Any) -> tuple[float, float]:
     """Mean and variance."""
     mean, deviation = cv2.meanStdDev(values_HW)
     return float(mean[0, 0]), float(deviation[0, 0]) ** 2
-
-
-__all__ = ["BRIGHT", "DARK", "FACTS", "SIGNALS", "Decoded", "blur", "colourfulness", "grey", "measure", "tones"]

@@ -1,14 +1,25 @@
 """Which headers say no."""
 
 import pytest
-from crawlers.middlewares.consent import opt_out
 from scrapy.http import Headers
+
+from crawlers.middlewares.consent import opt_out
 
 
 @pytest.mark.parametrize(
     "value",
-    ["noai", "NOIMAGEAI", "noindex", "none", "max-snippet: 0, noai", "dsray: noai", "*: noindex", "other: all, dsray: noai"]
-    + ["unavailable_after: 25 Jun 2010 15:00:00 PST, noai", " nofollow ,noimageai"],
+    [
+        "noai",
+        "NOIMAGEAI",
+        "noindex",
+        "none",
+        "max-snippet: 0, noai",
+        "dsray: noai",
+        "*: noindex",
+        "other: all, dsray: noai",
+        "unavailable_after: 25 Jun 2010 15:00:00 PST, noai",
+        " nofollow ,noimageai",
+    ],
 )
 def test_these_say_no_to_us(value):
     assert opt_out(Headers({"X-Robots-Tag": value}), "dsray") == ("x-robots-tag", value)
