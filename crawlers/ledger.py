@@ -12,7 +12,7 @@ from typing import Any
 
 from crawlers.job import Job
 from crawlers.rows import PAGE, Found, Outcome, table
-from dsray.errors import SourceError
+from dsray.errors import ContestedError
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Missing, Store
@@ -32,7 +32,7 @@ class Ledger:
         self.pending = self._read()  # what is found and not done, in the order of finding
 
     def commit(self, outcomes: Sequence[Outcome], counts: Counter[str]) -> None:
-        """Writes one segment. Raises SourceError when another process works on the same partition."""
+        """Writes one segment. Raises ContestedError when another process works on the same partition."""
         rows = [outcome.row for outcome in outcomes if outcome.row is not None]
         receipt = shards.write_raw(self.store, self.job.source, table(rows, list(self.job.texts))) if rows else None
         segment = {
@@ -43,7 +43,7 @@ class Ledger:
         }
         name = f"{self.job.folder}/segment-{self.segments:05d}.json"
         if not self.store.create(name, json.dumps(segment).encode()):
-            raise SourceError(
+            raise ContestedError(
                 f"Another process is crawling partition {self.job.partition} of `{self.job.source}`.",
                 "Wait until it ends, or end it, and run again.",
             )

@@ -21,6 +21,7 @@ def resolve(base: str, written: str) -> str | None:
     """The URL that `written` means on a page at `base`; None when it cannot be asked for."""
     try:
         url = safe_url_string(urldefrag(urljoin(base, written)).url)
+        url = urljoin(url, url)  # a second time, without the blanks that were around: now it is settled
         parts = urlsplit(url)
         fine = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and "@" not in parts.netloc
     except ValueError:

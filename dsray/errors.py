@@ -37,6 +37,10 @@ class SourceError(DsrayError):
     exit_code = 4
 
 
+class ContestedError(SourceError):
+    """Another process committed the same piece of a crawl first; who reads what it committed can go on."""
+
+
 class GateError(DsrayError):
     """Synthetic rows did not pass a gate; the release is refused."""
 

@@ -46,7 +46,9 @@ def drawing(seed: int, side: int = 28) -> np.ndarray:
     return pixels
 
 
-def raw_table(payloads: list[bytes | None], captions: list[str | None] | None = None, errors: list[str | None] | None = None):
+def raw_table(
+    payloads: list[bytes | None], captions: list[str | None] | None = None, errors: list[str | None] | None = None
+):
     """Raw rows as a crawl writes them."""
     rows = []
     for index, payload in enumerate(payloads):
@@ -76,5 +78,13 @@ def raw_table(payloads: list[bytes | None], captions: list[str | None] | None = 
 def raw() -> pa.Table:
     """24 rows: good drawings, a truncated one, an empty one, noise bytes, a blank one, two equal ones, one without payload."""
     good = [png(drawing(seed)) for seed in range(17)]
-    bad = [good[0][:60], b"", b"\x00\x01nonsense" * 9, png(np.zeros((28, 28), np.uint8)), good[1], png(drawing(3, 12)), None]
+    bad = [
+        good[0][:60],
+        b"",
+        b"\x00\x01nonsense" * 9,
+        png(np.zeros((28, 28), np.uint8)),
+        good[1],
+        png(drawing(3, 12)),
+        None,
+    ]
     return raw_table(good + bad, errors=[None] * 23 + ["robots"])

@@ -32,7 +32,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
         else:
             _start_local(cpus)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises bare Exception too
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         where = f"The Ray cluster at {address} cannot be joined" if address else "Ray cannot be started here"
         raise ClusterError(

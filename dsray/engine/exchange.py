@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dsray.engine.shards import cause
+from dsray.engine.tasks import RETRIES
 
 Hashes = NDArray[np.uint64]
 
@@ -36,12 +37,12 @@ def exchange(
     import ray
     from ray.exceptions import RayError
 
-    @ray.remote(num_cpus=1, num_returns=partitions, max_retries=5)
+    @ray.remote(num_cpus=1, num_returns=partitions, max_retries=RETRIES)
     def cut(source: Any) -> Any:
         pieces = split(load(source), by, partitions)
         return pieces if partitions > 1 else pieces[0]
 
-    @ray.remote(num_cpus=1, max_retries=5)
+    @ray.remote(num_cpus=1, max_retries=RETRIES)
     def join(*pieces: pa.Table) -> pa.Table:
         return fn(pa.concat_tables(pieces))
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from dsray.engine.shards import cause
 
+RETRIES = 8
+
 Post = Callable[[Any], None]
 
 
@@ -13,7 +15,7 @@ def run_all(
 ) -> list[Any]:
     """`fn(item, post)` for every item, in parallel; what is posted reaches `hear(index, news)` in the driver.
 
-    Returns the results in order. A task whose worker dies is tried again, three times at most.
+    Returns the results in order. A task whose worker dies is tried again, RETRIES times at most.
     """
     import ray
     from ray.exceptions import RayError
@@ -22,7 +24,7 @@ def run_all(
 
     mailbox = Mailbox.remote()  # type: ignore[attr-defined]  # Ray adds it
 
-    @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=3)
+    @ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)
     def task(index: int, item: Any, mailbox: Any) -> Any:
         return fn(item, lambda news: mailbox.post.remote((index, news)))
 

@@ -101,9 +101,6 @@ class Training:
     def weights(self) -> dict[str, Tensor]:
         return {**named(self.generator, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
 
-    def finish(self) -> None:
-        """Nothing is left to do."""
-
 
 def start(
     config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str

@@ -33,11 +33,7 @@ class Training(Protocol):
     def load(self, state: State) -> None: ...
 
     def weights(self) -> State:
-        """What `sample` needs."""
-        ...
-
-    def finish(self) -> None:
-        """After the last step, on rank 0: what is fitted once, as the prior of a VAE. A function of the state."""
+        """What `sample` needs, at any step: a function of the state and the data, as the prior that a VAE fits to them."""
         ...
 
 
@@ -57,7 +53,7 @@ def train(
     report: Callable[[dict[str, float]], None] = lambda news: None,
     checkpoints: int = 4,
 ) -> State:
-    """Runs the steps that are left after `saved` (steps done, state) and returns the weights, complete on rank 0.
+    """Runs the steps that are left after `saved` (steps done, state) and returns the weights.
 
     `save` is called on every rank after the same steps, the last one among them; `report` about every 50 steps or 2 s
     with step, images, images_per_s and the losses. Raises DsrayError when a loss is no longer a number.
@@ -81,6 +77,4 @@ def train(
         if here in stops:
             save(here, training.state())
             said_at = time.monotonic()  # saving is not training
-    if rank == 0:
-        training.finish()
     return training.weights()

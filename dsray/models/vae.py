@@ -69,7 +69,6 @@ class Training:
         self.net = seeded(feed.seed, Vae, config, shape, classes).to(feed.device)
         self.flat = Flat(self.net, 0.9, config.beta2)
         self.average_P = self.flat.vector_P.clone()
-        self.priors = [prior.standard(config.latent, config.components)] * classes
 
     def step(self, step: int, rank: int, world: int, reduce: Reduce) -> dict[str, float]:
         config, share = self.config, step / self.steps
@@ -101,18 +100,16 @@ class Training:
         self.flat.load("net", state)
         self.average_P.copy_(state["average"])
 
-    def weights(self) -> dict[str, Tensor]:
-        parts = zip(*((p.weight_K, p.mean_KD, p.root_KDD) for p in self.priors), strict=True)
-        mixtures = {f"prior.{name}": torch.from_numpy(np.stack(part)) for name, part in zip(_PRIOR, parts, strict=True)}
-        decoder = {name: t for name, t in named(self.net, self.average_P).items() if name.startswith("decode.")}
-        return {**decoder, **mixtures, "shape": torch.tensor([*self.shape, self.classes])}
-
     @torch.no_grad()
-    def finish(self) -> None:
-        """Fits the mixture of each class to draws of its rows' posteriors under the averaged encoder."""
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged decoder, and for each class the mixture that is fitted to its rows' latents under the averaged encoder."""
         net = Vae(self.config, self.shape, self.classes).to(self.feed.device)
         net.load_state_dict(named(self.net, self.average_P))
-        self.priors = [self._fitted(net, c) for c in range(self.classes)]
+        mixtures = [self._fitted(net, number) for number in range(self.classes)]
+        parts = zip(*((m.weight_K, m.mean_KD, m.root_KDD) for m in mixtures), strict=True)
+        priors = {f"prior.{name}": torch.from_numpy(np.stack(part)) for name, part in zip(_PRIOR, parts, strict=True)}
+        decoder = {name: tensor.detach() for name, tensor in net.state_dict().items() if name.startswith("decode.")}
+        return {**decoder, **priors, "shape": torch.tensor([*self.shape, self.classes])}
 
     def _fitted(self, net: Vae, number: int) -> prior.Mixture:
         seed, config = self.feed.seed, self.config

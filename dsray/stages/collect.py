@@ -1,23 +1,27 @@
-"""The recipe's sources → raw shards. A crawl is one Scrapy child process a partition of hosts, each in a Ray task."""
+"""The recipe's sources → raw shards. A crawl is one Scrapy child process a partition of hosts, in a Ray task."""
 
 import json
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from threading import Thread
+from threading import Thread, Timer
 from typing import Any
 from urllib.parse import urlsplit
 
-from dsray import errors, keys
-from dsray.errors import DsrayError, SourceError
+from crawlers.owner import heard
+from dsray import keys
+from dsray.errors import ContestedError, SourceError
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.recipe import Crawl, Recipe
 from dsray.stages.step import Made, Step, Work, balance
 
 VERSION = 1
+
+_TRIES = 10
 
 _GRACE_S = 120
 """How long a fetch process may outlive its crawl's minutes before it is ended."""
@@ -87,58 +91,45 @@ def job(name: str, crawl: Crawl, partition: int, start: list[str], key: str, wor
 
 
 def fetch(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, Any]:
+    """One partition to its end. A process that is killed, or finds that another driver committed a segment before it,
+    is followed by one that goes on from the segments."""
+    for _ in range(_TRIES - 1):
+        with suppress(ContestedError, KilledError):
+            return fetch_once(job, post)
+    return fetch_once(job, post)
+
+
+class KilledError(SourceError):
+    """A fetch process was ended by a signal."""
+
+
+def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, Any]:
     """Runs `python -m crawlers.fetch` to its end. The child dies with us: it watches the pipe that we hold."""
+    pipe = subprocess.PIPE
     command = [sys.executable, "-m", "crawlers.fetch"]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as child:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as child:
         assert child.stdin and child.stdout and child.stderr
         said: list[str] = []
         listener = Thread(target=partial(said.extend, child.stderr), daemon=True)
         listener.start()
-        watch = _ending(child, job["budget"]["minutes"] * 60 + _GRACE_S)
+        limit = Timer(job["budget"]["minutes"] * 60 + _GRACE_S, child.kill)
+        limit.start()
         try:
-            child.stdin.write(json.dumps(job) + "\n")
-            child.stdin.flush()
+            with suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(job) + "\n")
+                child.stdin.flush()
             for line in child.stdout:
                 news = json.loads(line)
                 if "done" in news:
                     end: dict[str, Any] = news["done"]
                     return end
                 post(news)
-            child.wait(timeout=30)
-            listener.join(timeout=5)
-        except BrokenPipeError:
-            child.wait(timeout=30)
+            child.wait(timeout=_GRACE_S)
             listener.join(timeout=5)
         finally:
-            watch.cancel()
-            child.kill() if child.poll() is None and not said else None
-    raise _why(said, child.returncode)
-
-
-def _ending(child: subprocess.Popen[str], seconds: float) -> Any:
-    from threading import Timer
-
-    timer = Timer(seconds, child.kill)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-def _why(said: list[str], code: int | None) -> DsrayError:
-    for line in reversed(said):
-        try:
-            told = json.loads(line)
-            kind = getattr(errors, told.get("kind", "SourceError"), SourceError)
-            error: DsrayError = kind(*told["error"])
-            return error
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-    last = said[-1].strip() if said else f"exit code {code}"
-    return SourceError(f"A fetch process ended too early: {last}.", "Run again to go on from its last segment.")
+            limit.cancel()
+            child.kill()
+    if child.returncode < 0:
+        raise KilledError(f"A fetch process was killed by signal {-child.returncode}.", "Run again to go on.")
+    lost = SourceError(f"A fetch process ended too early, with exit code {child.returncode}.", "Run again to go on.")
+    raise heard("".join(said), lost)

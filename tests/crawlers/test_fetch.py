@@ -277,10 +277,21 @@ def test_a_lake_that_cannot_be_written_is_said_in_one_sentence(site, job, tmp_pa
     assert said.code == 3 and said.error["kind"] == "LakeError"
 
 
-def test_killed_at_any_point_and_run_again_every_row_is_there_once(demo, job):
-    undisturbed = job(demo, key="whole")
+def test_killed_at_any_point_and_run_again_every_row_is_there_once(site, job):
+    def slow(path):
+        def answer():
+            time.sleep(0.02)
+            return image(path.encode()) if "3" not in path else image(b"", 404)
+
+        return answer
+
+    pictures = [f"/{i}.png" for i in range(120)]
+    pages = {f"/page/{i}": page(*pictures[30 * i : 30 * i + 40], links=(f"/page/{i + 1}",)) for i in range(4)}
+    many = site({"/": page(links=("/page/0",)), **pages, **{path: slow(path) for path in pictures}})
+    undisturbed = job(many.url, key="whole", concurrency=16)
     whole = {row["id"] for row in rows(undisturbed, fetch(undisturbed).end)}
-    tried = job(demo, key="killed", segment_s=0.1, concurrency=2)
+    assert len(whole) == len(pictures) + 1
+    tried = job(many.url, key="killed", segment_s=0.1, concurrency=2)
     folder = Path(tried["lake"].removeprefix("file://")) / "crawls/web/killed/0000"
     for segments in (1, 3):
         child = start(tried)

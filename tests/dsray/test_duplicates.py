@@ -52,9 +52,7 @@ def test_pairs_are_near_and_their_clusters_are_those_of_all_pairs(signature_N: U
     expected = brute_force(signature_N, radius)
     assert set(zip(i.tolist(), j.tolist(), strict=True)) <= expected
     if len(signature_N):
-        np.testing.assert_array_equal(
-            clusters(len(signature_N), i, j), components(len(signature_N), expected)
-        )
+        np.testing.assert_array_equal(clusters(len(signature_N), i, j), components(len(signature_N), expected))
 
 
 @given(signatures(), RADII)
@@ -86,13 +84,13 @@ def test_partitions_by_band_key_together_find_every_cluster(signature_N: U64, ra
         np.testing.assert_array_equal(clusters(len(signature_N), i, j), components(len(signature_N), expected))
 
 
-@pytest.mark.parametrize("radius", [0, 2, 4, 8])
+@pytest.mark.parametrize("radius", [1, 3, 5])
 def test_big_groups_are_searched_in_tiles(radius: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All bits but 14 are equal, so keys tell little apart and groups are large; tiles and offsets must agree."""
-    spread = np.random.default_rng(3).choice(2**14, 2000, replace=False).astype(np.uint64)
+    spread = np.random.default_rng(3).choice(2**14, 700, replace=False).astype(np.uint64)
     signature_N = (spread << np.uint64(20)) | np.uint64(0xABCDE)
     expected = brute_force(signature_N, radius)
-    for big, tile in ((2, 100), (256, 1 << 12), (10**6, 1)):
+    for big, tile in ((2, 400), (32, 1 << 12), (10**6, 1)):
         monkeypatch.setattr(duplicates, "_BIG", big)
         monkeypatch.setattr(duplicates, "_TILE", tile)
         i, j = pairs(signature_N, radius)

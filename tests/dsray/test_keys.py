@@ -46,7 +46,14 @@ def test_a_key_is_the_same_on_every_machine_and_version():
     assert keys.row_id("gallery", "http://x/1.png", "ab") == "b0fdbc1c6acca8b711fde90ab3d3efba"
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"])), min_size=1, max_size=3, unique=True))
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(exclude_characters="\n", exclude_categories=["Cs"])),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    )
+)
 def test_row_ids_differ_when_their_parts_do(parts):
     ids = {keys.row_id(part) for part in parts}
     assert len(ids) == len(parts)

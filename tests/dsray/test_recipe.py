@@ -26,7 +26,13 @@ def problem(text: str) -> str:
 
 def test_the_recipe_that_ships_is_right():
     digits = recipe.load(Path("recipes/digits.yaml"))
-    assert [rule for rule, *_ in digits.select.drop.ranges()] == ["min_side", "max_aspect", "blur", "dark", "low_information"]
+    assert [rule for rule, *_ in digits.select.drop.ranges()] == [
+        "min_side",
+        "max_aspect",
+        "blur",
+        "dark",
+        "low_information",
+    ]
     assert digits.texts() == ["caption"]
 
 
@@ -44,8 +50,14 @@ def test_defaults_are_written_out():
         ("augment:\n  rotate: 500", "r.yaml:9: augment.rotate: input should be less than or equal to 180 (got 500)."),
         ("select: {split: {train: 0.9}}", "r.yaml:8: select.split: train + validation + test is 1.1, not 1"),
         ("relase: {}", "r.yaml:8: relase: unknown key; did you mean `release`?"),
-        ("label:\n  - pattern: {column: caption, regex: 'digit'}", "r.yaml:9: label.0.pattern.regex: the regular expression needs"),
-        ("label:\n  - pattern: {column: caption, regex: '('}", "r.yaml:9: label.0.pattern.regex: not a regular expression"),
+        (
+            "label:\n  - pattern: {column: caption, regex: 'digit'}",
+            "r.yaml:9: label.0.pattern.regex: the regular expression needs",
+        ),
+        (
+            "label:\n  - pattern: {column: caption, regex: '('}",
+            "r.yaml:9: label.0.pattern.regex: not a regular expression",
+        ),
         ("synthesize: {gann: {}}", "r.yaml:8: synthesize.gann: input should be 'gan' or 'vae'"),
         ("select: {drop: {blur: {}}}", "r.yaml:8: select.drop.blur: needs `min`, `max` or both"),
         ("seed: x", "r.yaml:8: seed: input should be a valid integer"),

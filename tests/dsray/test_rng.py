@@ -15,7 +15,9 @@ ROWS = np.arange(50_000, dtype=np.uint64)
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 2**63 - 1))
 def test_a_batch_equals_its_halves(rows, cut, seed):
     whole = rng.uniform(seed, "augment", ROWS[:rows], 1, 5)
-    halves = np.concatenate([rng.uniform(seed, "augment", part, 1, 5) for part in np.split(ROWS[:rows], [min(cut, rows)])])
+    halves = np.concatenate(
+        [rng.uniform(seed, "augment", part, 1, 5) for part in np.split(ROWS[:rows], [min(cut, rows)])]
+    )
     assert np.array_equal(whole, halves)
 
 

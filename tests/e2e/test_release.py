@@ -48,7 +48,9 @@ def test_pyarrow(release, built):
 
 
 def test_duckdb(release):
-    rows = duckdb.sql(f"select origin, count(*) n, min(octet_length(image.bytes)) b from '{release}/*/*.parquet' group by 1").fetchall()
+    rows = duckdb.sql(
+        f"select origin, count(*) n, min(octet_length(image.bytes)) b from '{release}/*/*.parquet' group by 1"
+    ).fetchall()
     assert {origin for origin, _, _ in rows} == {"real", "augmented"}
     assert all(size > 0 for *_, size in rows)
 
@@ -77,7 +79,7 @@ def test_the_card_is_what_the_hub_reads(release, tmp_path):
 def test_the_report_is_one_file(release):
     page = (release / "report.html").read_text()
     assert "data:image/png;base64," in page
-    assert "<script" not in page and "src=\"http" not in page
+    assert "<script" not in page and 'src="http' not in page
 
 
 def test_load_gives_what_each_library_wants(built, release):

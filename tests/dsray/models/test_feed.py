@@ -27,7 +27,9 @@ def test_rows_and_noise_depend_on_the_place_only():
     once, again = feed(5), feed(5)
     list(map(once.rows, (once.places(step, 0, 1) for step in range(9))))  # has walked there
     place = np.array([41, 6])
-    for a, b in zip((*once.rows(place), once.noise(place, 4)), (*again.rows(place), again.noise(place, 4)), strict=True):
+    for a, b in zip(
+        (*once.rows(place), once.noise(place, 4)), (*again.rows(place), again.noise(place, 4)), strict=True
+    ):
         assert torch.equal(a, b)
     assert torch.equal(once.noise(np.array([6]), 4)[0], again.noise(place, 4)[1])
 

@@ -40,7 +40,9 @@ def test_the_penalty_differentiates_to_the_weights():
 
 def test_the_penalty_is_the_limit_of_finite_differences():
     torch.manual_seed(1)
-    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Softplus(), torch.nn.Flatten(), torch.nn.Linear(16, 1)).double()
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.Softplus(), torch.nn.Flatten(), torch.nn.Linear(16, 1)
+    ).double()
     image = torch.randn(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
     step = 1e-5
     slopes = []
@@ -64,7 +66,9 @@ def test_kl_and_likelihood_agree_with_torch_distributions():
 def test_the_optimal_variance_given_as_a_constant_has_the_slope_of_the_optimal_sigma():
     """d/dθ of N/2 log MSE(θ), the σ-VAE's loss, equals that of the likelihood with σ² = MSE held fixed."""
     target, guess = torch.randn(50), torch.randn(50, requires_grad=True)
-    (fixed,) = torch.autograd.grad(losses.gaussian_nll(target - guess, (target - guess).square().mean().detach()).sum(), guess)
+    (fixed,) = torch.autograd.grad(
+        losses.gaussian_nll(target - guess, (target - guess).square().mean().detach()).sum(), guess
+    )
     (optimal,) = torch.autograd.grad(25 * (target - guess).square().mean().log(), guess)
     torch.testing.assert_close(fixed, optimal)
 

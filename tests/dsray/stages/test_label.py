@@ -10,7 +10,9 @@ DIGIT = {"pattern": {"column": "caption", "regex": r"digit (\d)"}}
 WORD = {"pattern": {"column": "caption", "regex": r"(one|two)"}}
 
 
-@pytest.mark.parametrize(("caption", "label"), [("a digit 7, by hand", "7"), ("nothing", None), (None, None), ("", None)])
+@pytest.mark.parametrize(
+    ("caption", "label"), [("a digit 7, by hand", "7"), ("nothing", None), (None, None), ("", None)]
+)
 def test_the_label_is_the_first_group(caption, label):
     table, counts = labels(raw_table([b"x"], [caption]), labellers=[DIGIT])
     assert table["label"].to_pylist() == [label]
@@ -30,4 +32,6 @@ def test_a_column_that_is_not_there_labels_nothing(raw):
 
 def test_a_batch_equals_its_halves(raw):
     whole, _ = labels(raw, labellers=[DIGIT])
-    assert whole.equals(pa.concat_tables([labels(part, labellers=[DIGIT])[0] for part in (raw.slice(0, 5), raw.slice(5))]))
+    assert whole.equals(
+        pa.concat_tables([labels(part, labellers=[DIGIT])[0] for part in (raw.slice(0, 5), raw.slice(5))])
+    )

@@ -75,5 +75,8 @@ def test_copies_are_of_train_rows_and_can_be_made_again(rendered):
 def test_a_batch_of_copies_equals_its_halves(rendered):
     table, _ = rendered
     whole, _ = copies(table, kind_name="image", seed=7, spec={**AUGMENT, "copies": 1})
-    halves = [copies(t, kind_name="image", seed=7, spec={**AUGMENT, "copies": 1})[0] for t in (table.slice(0, 7), table.slice(7))]
+    halves = [
+        copies(t, kind_name="image", seed=7, spec={**AUGMENT, "copies": 1})[0]
+        for t in (table.slice(0, 7), table.slice(7))
+    ]
     assert whole.equals(pa.concat_tables(halves))

@@ -78,7 +78,9 @@ def test_a_batch_equals_its_halves(family):
 
 def test_a_threshold_moves_only_rows_that_it_concerns(family):
     before, _ = judge(family)
-    stricter = partial(failures, rules=Drop.model_validate({"min_side": 20, "low_information": {"min": 0.5}}).ranges(), unlabelled=True)
+    stricter = partial(
+        failures, rules=Drop.model_validate({"min_side": 20, "low_information": {"min": 0.5}}).ranges(), unlabelled=True
+    )
     after, _ = judge(family, rules=stricter)
     assert before["split"].equals(after["split"])
 

@@ -1,0 +1,261 @@
+"""The store on S3, any S3: endpoint and credentials come from the AWS environment, never from a recipe.
+
+A put carries a random attempt token in the object's metadata. When an answer is lost, or botocore's own retry of a put
+that had succeeded gets 412, reading the token back tells whether the object is ours.
+"""
+
+import os
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from dsray.errors import LakeError
+from dsray.keys import digest
+from dsray.lake.store import Conflict, Entry, Head, Missing, checked
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+_ATTEMPT, _SHA256 = "dsray-attempt", "dsray-sha256"  # our metadata, beside the caller's
+_CONNECT_S, _READ_S, _ATTEMPTS = 5, 60, 4
+_CONFLICT_TRIES, _READ_TRIES = 8, 3
+_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401", "403"}
+_FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"}
+_LOCK = threading.Lock()  # botocore sessions are made by one thread at a time
+
+
+class S3Store:
+    """Objects under `s3://bucket/prefix`. Pickles as its address; the client is made in the process that uses it."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._bucket, prefix = parts.netloc, parts.path.strip("/")
+        if not self._bucket or set(self._bucket) & set("@: ") or parts.query or parts.fragment:
+            raise LakeError("An S3 lake's address is s3://bucket/prefix and nothing more.", "Put endpoint and credentials into the AWS environment.")
+        self._prefix = f"{checked(prefix)}/" if prefix else ""
+        self.url = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def __reduce__(self) -> tuple[type["S3Store"], tuple[str]]:
+        return S3Store, (self.url,)
+
+    def read(self, name: str) -> bytes:
+        return self.get(name)[0]
+
+    def get(self, name: str) -> tuple[bytes, str]:
+        key = self._key(name)
+
+        def fetch() -> tuple[bytes, str]:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            return answer["Body"].read(), answer["ETag"]
+
+        return self._ask(name, lambda: _again(fetch))
+
+    def create(self, name: str, data: bytes, meta: Mapping[str, str] = {}) -> bool:
+        return self._put(name, data, meta, IfNoneMatch="*") is not None
+
+    def swap(self, name: str, data: bytes, etag: str | None) -> str:
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        new = self._put(name, data, {}, **condition)
+        if new is None:
+            raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
+        return new
+
+    def head(self, name: str) -> Head | None:
+        try:
+            found = self._ask(name, lambda: self._found(name))
+        except Missing:
+            return None
+        meta = {k: v for k, v in found["Metadata"].items() if k not in (_ATTEMPT, _SHA256)}
+        return Head(found["ContentLength"], found["ETag"], meta)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
+        found = self._ask(prefix, lambda: [item for page in pages for item in page.get("Contents", [])])
+        skip = len(self._prefix)
+        # Servers that keep folders list "a/b" before "a-b", so the order is made here.
+        yield from sorted(
+            Entry(item["Key"][skip:], item["Size"], item["ETag"], item["LastModified"])
+            for item in found
+            if not item["Key"].endswith("/")
+        )
+
+    def delete(self, name: str) -> None:
+        key = self._key(name)
+        self._ask(name, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    def open(self, name: str) -> "pa.NativeFile":
+        key, client = self._key(name), self._client
+        try:
+            return _arrow(os.getpid(), _settings(), client.meta.endpoint_url, client.meta.region_name).open_input_file(f"{self._bucket}/{key}")
+        except FileNotFoundError as error:
+            raise Missing(f"There is no {self.url}/{name}.") from error
+        except OSError as error:
+            raise LakeError(f"The lake {self.url} could not be read at {name}.", "Run again; `dsray doctor` says more.") from error
+
+    @property
+    def _client(self) -> "S3Client":
+        with _LOCK:
+            return _connect(os.getpid(), _settings())
+
+    def _key(self, name: str) -> str:
+        return self._prefix + checked(name)
+
+    def _found(self, name: str) -> Any:
+        return self._client.head_object(Bucket=self._bucket, Key=self._key(name))
+
+    def _put(self, name: str, data: bytes, meta: Mapping[str, str], **condition: str) -> str | None:
+        """A conditional put → the etag, or None when the condition did not hold."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        key, attempt = self._key(name), secrets.token_hex(8)
+        said = {**meta, _ATTEMPT: attempt, _SHA256: digest(data)}
+        for left in reversed(range(_CONFLICT_TRIES)):
+            try:
+                return self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)["ETag"]  # type: ignore[arg-type]  # IfMatch or IfNoneMatch
+            except ClientError as error:
+                code, status = _code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if code == "ConditionalRequestConflict" and left:
+                    time.sleep(random.uniform(0, 0.05 * 2 ** (_CONFLICT_TRIES - left)))
+                    continue
+                if status == 412 or (code == "NoSuchKey" and "IfMatch" in condition):
+                    return self._settle(name, attempt)
+                if status < 500 or (won := self._settle(name, attempt)) is None:
+                    raise self._clear(error, name, writing=True) from error
+                return won
+            except BotoCoreError as error:
+                try:
+                    won = self._settle(name, attempt)
+                except LakeError:  # cannot be asked either: the first failure says more
+                    won = None
+                if won is None:
+                    raise self._clear(error, name, writing=True) from error
+                return won
+        raise AssertionError("unreachable")
+
+    def _settle(self, name: str, attempt: str) -> str | None:
+        """The etag of the object if this attempt made it: its answer was lost, or a retry met its own work."""
+        try:
+            found = self._ask(name, lambda: self._found(name))
+        except Missing:
+            return None
+        return found["ETag"] if found["Metadata"].get(_ATTEMPT) == attempt else None
+
+    def _ask(self, name: str, call: Callable[[], T]) -> T:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import HTTPClientError as Broken
+
+        try:
+            return call()
+        except (BotoCoreError, ClientError, Broken) as error:
+            raise self._clear(error, name) from error
+
+    def _clear(self, error: Exception, name: str, writing: bool = False) -> LakeError:
+        """What botocore says, as one sentence, without what it may quote (keys, tokens, signed addresses)."""
+        code = _code(error)
+        at = _place(self._client.meta.endpoint_url) if code != "NoCredentialsError" else ""
+        if code in ("NoSuchKey", "404"):
+            return Missing(f"There is no {self.url}/{name}.")
+        if code == "NoSuchBucket":
+            return LakeError(f"There is no bucket '{self._bucket}' at {at}.", "Make it, or correct the lake's address.")
+        if code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
+            return LakeError(f"There are no usable AWS credentials for {self.url}.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.")
+        if code in _DENIED:
+            return LakeError(f"{at} refuses our credentials for {self.url} ({code}).", "Check the AWS credentials and the rights on the bucket.")
+        if code in _FULL:
+            return LakeError(f"{at} has no space left for {self.url}.", "Free some space or raise the quota, then run again.")
+        if code in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError", "SSLError", "ProxyConnectionError"):
+            return LakeError(f"The lake {self.url} cannot be reached at {at} ({code}).", "Check AWS_ENDPOINT_URL, the network, and that the server runs.")
+        if code in ("InternalError", "ServiceUnavailable", "SlowDown", "500", "503") and writing:
+            return LakeError(f"{at} could not store {self.url}/{name} ({code}): its disk may be full.", "Free some space there, or read the server's log; then run again.")
+        if code in ("NotImplemented", "501"):
+            return LakeError(f"The store at {self.url} does not honour conditional puts.", "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.")
+        return LakeError(f"{at} refused a request about {self.url}/{name} ({code}).", "`dsray doctor` checks the lake.")
+
+
+def _code(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    return str(response["Error"].get("Code", "")) if response else type(error).__name__
+
+
+def _place(endpoint: str) -> str:
+    """An endpoint without a user or password in it."""
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    """The AWS environment: a client made under another one is another client."""
+    return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
+
+
+@lru_cache(maxsize=4)
+def _connect(pid: int, settings: tuple[tuple[str, str], ...]) -> "S3Client":
+    """One client a process and environment; botocore's clients are safe to share between threads."""
+    chosen = dict(settings)
+    return client(path_style="AWS_ENDPOINT_URL" in chosen or "AWS_ENDPOINT_URL_S3" in chosen)
+
+
+def client(path_style: bool, attempts: int = _ATTEMPTS, **where: str) -> "S3Client":
+    """A client with bounded waits; `where` overrides what the AWS environment says."""
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    core = botocore.session.Session()
+    core.register_component("data_loader", _loader())
+    session = boto3.session.Session(botocore_session=core)
+    config = Config(
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=32,
+        s3={"addressing_style": "path" if path_style else "auto"},
+    )
+    region = where.pop("region_name", None) or session.region_name or "us-east-1"
+    return session.client("s3", config=config, region_name=region, **where)  # type: ignore[call-overload,no-any-return]  # names and keys only
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Any:
+    """botocore's descriptions of the service, parsed once a process: 0.1 s for the first client, 0.01 s for others."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
+def warm() -> None:
+    """Imports and parses what the first client needs, so that it can be done while a server starts."""
+    with _LOCK:
+        client(True, endpoint_url="http://127.0.0.1:1", aws_access_key_id="none", aws_secret_access_key="none")
+
+
+@lru_cache(maxsize=4)
+def _arrow(pid: int, settings: tuple[tuple[str, str], ...], endpoint: str, region: str) -> Any:
+    """pyarrow's file system at the endpoint that boto3 found: by itself it ignores AWS_ENDPOINT_URL."""
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    parts = urlsplit(endpoint)
+    amazon = (parts.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+    where = {} if amazon else {"endpoint_override": parts.netloc.rpartition("@")[2], "scheme": parts.scheme}
+    retry = AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
+    return S3FileSystem(region=region, connect_timeout=_CONNECT_S, request_timeout=_READ_S, retry_strategy=retry, **where)
+
+
+def _again(fetch: Callable[[], T]) -> T:
+    """botocore retries requests, not bodies that break off: those are asked for again here."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    for _ in range(_READ_TRIES - 1):
+        try:
+            return fetch()
+        except (HTTPClientError, IncompleteReadError):
+            time.sleep(random.uniform(0, 0.2))
+    return fetch()

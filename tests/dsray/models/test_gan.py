@@ -1,0 +1,30 @@
+import numpy as np
+import torch
+
+from dsray.models import gan, loop
+
+
+def test_it_learns_the_classes(bars):
+    config = gan.Config(images=32 * 80, batch=32, latent=6, width=16, embedding=4, rate_start=3e-3, ema_images=500)
+    training = gan.start(config, *bars, 3, 1, "cpu")
+    weights = loop.train(training)
+    labels = np.arange(60) % 3
+    columns = gan.sample(config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
+    assert (columns.argmax(1) == labels).mean() > 0.9
+
+
+def test_the_logit_is_the_projection_on_the_class(bars):
+    config = gan.PRESETS["tiny"]
+    critic = gan.Discriminator(config, (12, 12, 1), 3)
+    images, labels = torch.randn(3, 1, 12, 12), torch.tensor([2, 0, 1])
+    features = critic.read(images)
+    expected = torch.stack([f @ critic.classes.weight[c] for f, c in zip(features, labels, strict=True)])
+    torch.testing.assert_close(critic(images, labels), expected / (2 * config.embedding) ** 0.5)
+
+
+def test_the_average_lies_between_the_start_and_the_last_weights(bars):
+    config = gan.Config(images=32 * 6, batch=32, latent=6, width=16, embedding=4, ema_images=1e6)
+    training = gan.start(config, *bars, 3, 1, "cpu")
+    start = training.average_P.clone()
+    loop.train(training)
+    assert 0 < (training.average_P - start).norm() < 0.1 * (training.g.vector_P - start).norm()
