@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dsray.version import __version__
+
 if TYPE_CHECKING:
     from dsray.dataset import Dataset
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsray import __version__
 from dsray.errors import INTERRUPTED, DsrayError, LakeError
+from dsray.version import __version__
 
 if TYPE_CHECKING:
     from dsray.lake.store import Store

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dsray import __version__
 from dsray.errors import DsrayError
+from dsray.version import __version__
 
 _PACKAGES = ("ray", "pyarrow", "torch", "scrapy", "boto3", "opencv-python-headless", "pillow")
 _FREE_GB = 5

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import dsray
-
 PORT = 8900
 
 
@@ -17,7 +15,7 @@ def write(folder: Path, port: int = PORT) -> Path:
 
 def text(port: int = PORT) -> str:
     """The recipe as it ships."""
-    package = Path(dsray.__file__).parent
+    package = Path(__file__).parents[1]
     for candidate in (package / "recipes" / "digits.yaml", package.parent / "recipes" / "digits.yaml"):
         if candidate.exists():
             return candidate.read_text(encoding="utf-8").replace(f"127.0.0.1:{PORT}/", f"127.0.0.1:{port}/")

@@ -1,13 +1,16 @@
 """The same build on a running Ray cluster, through its Jobs API."""
 
+import logging
 import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dsray.errors import ClusterError
 
 _POLL_S = 1.0
+_AGENT_S = 60
 
 
 def submit(recipe: Path, address: str, arguments: list[str], hear: Callable[[str], None], follow: bool = True) -> str:
@@ -18,13 +21,11 @@ def submit(recipe: Path, address: str, arguments: list[str], hear: Callable[[str
     """
     from ray.job_submission import JobStatus, JobSubmissionClient
 
+    for name in ("ray", "ray.dashboard", "ray._private"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         client = JobSubmissionClient(address)
-        job = client.submit_job(
-            entrypoint="python -m jobs.build " + shlex.join([recipe.name, *arguments]),
-            runtime_env={"working_dir": str(recipe.parent.resolve()), "excludes": [".dsray/", ".venv/", ".git/"]},
-            metadata={"dsray": recipe.stem},
-        )
+        job = _submit(client, recipe, arguments)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterError(
@@ -46,3 +47,21 @@ def submit(recipe: Path, address: str, arguments: list[str], hear: Callable[[str
             break
         time.sleep(_POLL_S)
     return job
+
+
+def _submit(client: Any, recipe: Path, arguments: list[str]) -> str:
+    """Submits; a cluster that has just started has no agent for a moment, and is asked again."""
+    deadline = time.monotonic() + _AGENT_S
+    while True:
+        try:
+            return str(
+                client.submit_job(
+                    entrypoint="python -m jobs.build " + shlex.join([recipe.name, *arguments]),
+                    runtime_env={"working_dir": str(recipe.parent.resolve()), "excludes": [".dsray/", ".venv/", ".git/"]},
+                    metadata={"dsray": recipe.stem},
+                )
+            )
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)

@@ -1,1 +1,1 @@
-"""The only package that touches storage: objects that are created once, receipts, manifests, refs, the local S3 server."""
+"""The only package that touches storage: objects created once, receipts, manifests, refs, a local S3 server."""

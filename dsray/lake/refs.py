@@ -48,7 +48,9 @@ def update(store: Store, name: str, change: Callable[[Value | None], Value]) -> 
         except Conflict:
             time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _PAUSES_S[1])
-    raise LakeError(f"{store.url}/{_object(name)} was changed by others {_TRIES} times in a row.", "Run again when they are done.")
+    raise LakeError(
+        f"{store.url}/{_object(name)} was changed by others {_TRIES} times in a row.", "Run again when they are done."
+    )
 
 
 def _object(name: str) -> str:

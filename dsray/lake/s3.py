@@ -39,7 +39,10 @@ class S3Store:
         parts = urlsplit(url)
         self._bucket, prefix = parts.netloc, parts.path.strip("/")
         if not self._bucket or set(self._bucket) & set("@: ") or parts.query or parts.fragment:
-            raise LakeError("An S3 lake's address is s3://bucket/prefix and nothing more.", "Put endpoint and credentials into the AWS environment.")
+            raise LakeError(
+                "An S3 lake's address is s3://bucket/prefix and nothing more.",
+                "Put endpoint and credentials into the AWS environment.",
+            )
         self._prefix = f"{checked(prefix)}/" if prefix else ""
         self.url = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
@@ -77,7 +80,9 @@ class S3Store:
         return Head(found["ContentLength"], found["ETag"], meta)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix + prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
         found = self._ask(prefix, lambda: [item for page in pages for item in page.get("Contents", [])])
         skip = len(self._prefix)
         # Servers that keep folders list "a/b" before "a-b", so the order is made here.
@@ -94,11 +99,15 @@ class S3Store:
     def open(self, name: str) -> "pa.NativeFile":
         key, client = self._key(name), self._client
         try:
-            return _arrow(os.getpid(), _settings(), client.meta.endpoint_url, client.meta.region_name).open_input_file(f"{self._bucket}/{key}")
+            return _arrow(os.getpid(), _settings(), client.meta.endpoint_url, client.meta.region_name).open_input_file(
+                f"{self._bucket}/{key}"
+            )
         except FileNotFoundError as error:
             raise Missing(f"There is no {self.url}/{name}.") from error
         except OSError as error:
-            raise LakeError(f"The lake {self.url} could not be read at {name}.", "Run again; `dsray doctor` says more.") from error
+            raise LakeError(
+                f"The lake {self.url} could not be read at {name}.", "Run again; `dsray doctor` says more."
+            ) from error
 
     @property
     def _client(self) -> "S3Client":
@@ -111,7 +120,7 @@ class S3Store:
     def _found(self, name: str) -> Any:
         return self._client.head_object(Bucket=self._bucket, Key=self._key(name))
 
-    def _put(self, name: str, data: bytes, meta: Mapping[str, str], **condition: str) -> str | None:
+    def _put(self, name: str, data: bytes, meta: Mapping[str, str], **condition: Any) -> str | None:
         """A conditional put → the etag, or None when the condition did not hold."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -119,7 +128,9 @@ class S3Store:
         said = {**meta, _ATTEMPT: attempt, _SHA256: digest(data)}
         for left in reversed(range(_CONFLICT_TRIES)):
             try:
-                return self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)["ETag"]  # type: ignore[arg-type]  # IfMatch or IfNoneMatch
+                return self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)[
+                    "ETag"
+                ]
             except ClientError as error:
                 code, status = _code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if code == "ConditionalRequestConflict" and left:
@@ -166,17 +177,41 @@ class S3Store:
         if code == "NoSuchBucket":
             return LakeError(f"There is no bucket '{self._bucket}' at {at}.", "Make it, or correct the lake's address.")
         if code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
-            return LakeError(f"There are no usable AWS credentials for {self.url}.", "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.")
+            return LakeError(
+                f"There are no usable AWS credentials for {self.url}.",
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+            )
         if code in _DENIED:
-            return LakeError(f"{at} refuses our credentials for {self.url} ({code}).", "Check the AWS credentials and the rights on the bucket.")
+            return LakeError(
+                f"{at} refuses our credentials for {self.url} ({code}).",
+                "Check the AWS credentials and the rights on the bucket.",
+            )
         if code in _FULL:
-            return LakeError(f"{at} has no space left for {self.url}.", "Free some space or raise the quota, then run again.")
-        if code in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError", "SSLError", "ProxyConnectionError"):
-            return LakeError(f"The lake {self.url} cannot be reached at {at} ({code}).", "Check AWS_ENDPOINT_URL, the network, and that the server runs.")
+            return LakeError(
+                f"{at} has no space left for {self.url}.", "Free some space or raise the quota, then run again."
+            )
+        if code in (
+            "EndpointConnectionError",
+            "ConnectTimeoutError",
+            "ConnectionClosedError",
+            "ReadTimeoutError",
+            "SSLError",
+            "ProxyConnectionError",
+        ):
+            return LakeError(
+                f"The lake {self.url} cannot be reached at {at} ({code}).",
+                "Check AWS_ENDPOINT_URL, the network, and that the server runs.",
+            )
         if code in ("InternalError", "ServiceUnavailable", "SlowDown", "500", "503") and writing:
-            return LakeError(f"{at} could not store {self.url}/{name} ({code}): its disk may be full.", "Free some space there, or read the server's log; then run again.")
+            return LakeError(
+                f"{at} could not store {self.url}/{name} ({code}): its disk may be full.",
+                "Free some space there, or read the server's log; then run again.",
+            )
         if code in ("NotImplemented", "501"):
-            return LakeError(f"The store at {self.url} does not honour conditional puts.", "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.")
+            return LakeError(
+                f"The store at {self.url} does not honour conditional puts.",
+                "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.",
+            )
         return LakeError(f"{at} refused a request about {self.url}/{name} ({code}).", "`dsray doctor` checks the lake.")
 
 
@@ -246,7 +281,9 @@ def _arrow(pid: int, settings: tuple[tuple[str, str], ...], endpoint: str, regio
     amazon = (parts.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
     where = {} if amazon else {"endpoint_override": parts.netloc.rpartition("@")[2], "scheme": parts.scheme}
     retry = AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
-    return S3FileSystem(region=region, connect_timeout=_CONNECT_S, request_timeout=_READ_S, retry_strategy=retry, **where)
+    return S3FileSystem(
+        region=region, connect_timeout=_CONNECT_S, request_timeout=_READ_S, retry_strategy=retry, **where
+    )
 
 
 def _again(fetch: Callable[[], T]) -> T:

@@ -70,7 +70,7 @@ def adopt(store: Store, name: str) -> Receipt | None:
 
 
 def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -> pa.Table:
-    """The shard's table. A whole read checks the digest; some columns are read by range, with the checksums of their pages.
+    """The shard's table. A whole read checks the digest; some columns are read by range, with their pages' checksums.
 
     Raises Missing, DamagedError, or LakeError for a column that is not there.
     """
@@ -106,7 +106,8 @@ def _put(store: Store, name: str, data: bytes, rows: int, counts: Mapping[str, i
 
 def _damaged(store: Store, receipt: Receipt) -> DamagedError:
     return DamagedError(
-        f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.", "Delete it and run again to make it again."
+        f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
+        "Delete it and run again to make it again.",
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HIDDEN = frozenset({".meta", ".tmp", ".locks"})
 """Folders that a file store keeps for itself; no name may have one."""
 
-_LONGEST_NAME, _LONGEST_PART = 900, 180  # bytes: S3 takes 1024 with the prefix, file systems 255 with the sidecar's suffix
+_LONGEST_NAME, _LONGEST_PART = 900, 180  # bytes: S3 takes 1024 in all, file systems 255 a part
 
 
 class Entry(NamedTuple):
@@ -55,7 +55,7 @@ class Store(Protocol):
         """The bytes and the etag to swap against; raises Missing."""
 
     def create(self, name: str, data: bytes, meta: Mapping[str, str] = {}) -> bool:
-        """Create-only put. True: made by this call; False: it was there before. A lost answer is settled by reading back."""
+        """Create-only put. True: made by this call; False: it was there. A lost answer is settled by reading back."""
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:
         """Compare-and-swap; None: it must not exist. The new etag; raises Conflict."""
@@ -74,7 +74,7 @@ class Store(Protocol):
 
 
 def open_store(url: str) -> Store:
-    """The store at `s3://bucket/prefix` or `file:///path`. Nothing is asked of it yet; `probe` does. Raises LakeError."""
+    """The store at `s3://bucket/prefix` or `file:///path`; `probe` asks whether it is there. Raises LakeError."""
     if url.startswith("s3://"):
         from dsray.lake.s3 import S3Store
 
@@ -84,7 +84,10 @@ def open_store(url: str) -> Store:
 
         return FileStore(url)
     scheme = url.split("://", maxsplit=1)[0] if "://" in url else "no scheme"
-    raise LakeError(f"A lake's address begins with s3:// or file://, not with {scheme}.", "Write `lake: s3://bucket/prefix` or `lake: file:///path`.")
+    raise LakeError(
+        f"A lake's address begins with s3:// or file://, not with {scheme}.",
+        "Write `lake: s3://bucket/prefix` or `lake: file:///path`.",
+    )
 
 
 def checked(name: str) -> str:
@@ -96,14 +99,17 @@ def checked(name: str) -> str:
         or not name.isprintable()
         or len(name.encode()) > _LONGEST_NAME
     ):
-        raise LakeError(f"{name[:80]!a} cannot be the name of an object.", "Use parts of printable characters between single slashes, without '..'.")
+        raise LakeError(
+            f"{name[:80]!a} cannot be the name of an object.",
+            "Use parts of printable characters between single slashes, without '..'.",
+        )
     return name
 
 
 def probe(store: Store) -> None:
     """Refuses a store that cannot be reached or written, or that breaks the two promises that everything rests on.
 
-    Raises LakeError: unreachable, no such bucket, refused credentials, create-only puts or compare-and-swap not honoured.
+    Raises LakeError: unreachable, no such bucket, refused credentials, no create-only puts or no compare-and-swap.
     """
     name = f"probe/{secrets.token_hex(8)}"
     next(iter(store.list("probe/")), None)  # some servers make a missing bucket at the first put; none at a listing
@@ -126,4 +132,7 @@ def _refuses(store: Store, name: str, etag: str) -> bool:
 
 
 def _unkept(store: Store, promise: str) -> LakeError:
-    return LakeError(f"The store at {store.url} does not honour {promise}.", "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.")
+    return LakeError(
+        f"The store at {store.url} does not honour {promise}.",
+        "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.",
+    )

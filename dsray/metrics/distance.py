@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 class Distance(TypedDict):
     distance: float  # synthetic against held-out real rows
-    floor: float  # training rows against held-out real rows, as many
+    floor: float  # real rows that the network has not seen against held-out real rows, as many
     ratio: float  # distance / floor
     n: int  # rows on either side: the distance is biased in n, so compare only within one result
 
@@ -32,20 +32,24 @@ def frechet(a_ND: Floats, b_ND: Floats) -> float:
 def learned_distance(
     images: Images, labels: Labels, held_out: Images, synthetic: Images, classes: int, seed: int
 ) -> Distance:
-    """The distance in the features of a small classifier trained on `images`. This is not FID.
+    """The distance in the features of a small classifier trained on real rows. This is not FID.
 
-    The same number of rows on all sides, taken evenly; training rows lie a little nearer to themselves than other real
-    rows would, because the network has seen them, which makes the floor higher and never flatters the synthetic rows'.
+    Some training rows are kept from the classifier, as many as are compared: they are the floor, for rows that it has
+    learned lie elsewhere than rows that are new to it, real or not. Raises ValueError with fewer than 4 training rows.
     """
-    net = classifier.fit(images, labels, classes, seed)
-    n = min(len(images), len(held_out), len(synthetic))
-    real, other, made = (classifier.features(net, _evenly(rows, n)) for rows in (held_out, images, synthetic))
+    n = min(len(images) // 4, len(held_out), len(synthetic))
+    aside = np.zeros(len(images), bool)
+    aside[_evenly(len(images), n)] = True
+    net = classifier.fit(images[~aside], labels[~aside], classes, seed)
+    rows = held_out[_evenly(len(held_out), n)], images[aside], synthetic[_evenly(len(synthetic), n)]
+    real, other, made = (classifier.features(net, part) for part in rows)
     distance, floor = frechet(made, real), frechet(other, real)
     return Distance(distance=distance, floor=floor, ratio=distance / max(floor, 1e-9), n=n)
 
 
-def _evenly(images: Images, n: int) -> Images:
-    return images[np.linspace(0, len(images) - 1, n).round().astype(np.int64)]
+def _evenly(count: int, n: int) -> NDArray[np.int64]:
+    """n different places among `count`."""
+    return np.arange(n) * count // n
 
 
 def _root(x_ND: Floats) -> Floats:

@@ -13,8 +13,8 @@ class GanConfig:
     width: int = 64  # channels at the smallest resolution; each doubling of the side halves them
     blocks: int = 1  # residual blocks a resolution
     embedding: int = 32  # numbers that name a class
-    rate_start: float = 1e-3  # Adam
-    rate_end: float = 2e-4
+    rate_start: float = 2e-3  # Adam
+    rate_end: float = 3e-4
     beta2: float = 0.99
     gamma_start: float = 1.0  # weight of R1 and R2
     gamma_end: float = 0.1
@@ -28,7 +28,7 @@ class VaeConfig:
 
     images: int
     batch: int = 64
-    latent: int = 16
+    latent: int = 24
     width: int = 64
     blocks: int = 1
     embedding: int = 16
@@ -38,14 +38,14 @@ class VaeConfig:
     warm_up: float = 0.1  # share of the images over which the weight of the KL rises to 1
     free_nats: float = 0.05  # a latent dimension costs at least this, so none is given up early
     ema_images: float = 2000.0
-    components: int = 5  # of the mixture of each class
+    components: int = 4  # of the mixture of each class
 
 
 GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
-    "quick": GanConfig(images=80_000),
+    "quick": GanConfig(images=50_000),
 }
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
-    "quick": VaeConfig(images=100_000),
+    "quick": VaeConfig(images=60_000),
 }

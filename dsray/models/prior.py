@@ -50,7 +50,7 @@ def standard(size: int, components: int = 1) -> Mixture:
 
 
 def fit(
-    x_ND: Floats, components: int, seed: int, *, floor: float = 1e-3, steps: int = 100, tolerance: float = 1e-4
+    x_ND: Floats, components: int, seed: int, *, floor: float = 1e-3, steps: int = 50, tolerance: float = 1e-4
 ) -> Mixture:
     """The mixture of most likelihood that EM finds from a k-means++ start (Arthur and Vassilvitskii 2007).
 

@@ -24,7 +24,7 @@ Shape = tuple[int, int, int]
 
 _LEAST_VARIANCE = float(np.exp(-12.0))  # log σ ≥ -6, as in the σ-VAE's paper
 _MOST_LATENTS = 20_000  # of a class that the mixture is fitted to
-_DRAWS = 4  # of each row's posterior
+_DRAWS = 2  # of each row's posterior
 _PRIOR = ("weight", "mean", "root")
 
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-import dsray
 from dsray import schema
 from dsray.lake import shards
 from dsray.lake.manifests import Manifest
@@ -18,6 +17,7 @@ from dsray.report import card, charts, grid, page
 from dsray.stages.release import Part, features_of, parts, release_table
 from dsray.stages.render import good, sample_table
 from dsray.stages.step import Made, Step, Work
+from dsray.version import __version__
 
 _EXAMPLES = 8
 _MOST_FACTS = 200_000
@@ -33,7 +33,7 @@ def documents(step: Step, made: Made, work: Work, version: int, receipts: list[R
         "version": version,
         "kind": work.recipe.kind,
         "classes": step.params["classes"],
-        "dsray": dsray.__version__,
+        "dsray": __version__,
         "recipe": work.recipe.model_dump(mode="json"),
         "shards": [receipt.__dict__ for receipt in receipts],
         "rows": origin_counts,
@@ -99,7 +99,7 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         training=[_curve(name.split()[1], m, work) for name, m in made.items() if m.stage == "train"],
         scores=scores(made, step.params["gates"]),
         provenance={
-            "lake": work.store.url, "dsray": dsray.__version__,
+            "lake": work.store.url, "dsray": __version__,
             **{f"{name} key": m.key for name, m in made.items()}, "release key": step.key,
         },
     )  # fmt: skip

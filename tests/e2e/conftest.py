@@ -1,6 +1,7 @@
 """Whole runs: the demo's site, a small recipe, and builds as a user starts them."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,22 @@ def recipe_file(recipe_text: str, tmp_path: Path) -> Path:
     path = tmp_path / "digits.yaml"
     path.write_text(recipe_text)
     return path
+
+
+def recipe_with(folder: Path, text: str, start: str) -> Path:
+    """The recipe against another site."""
+    path = folder / "other.yaml"
+    path.write_text(re.sub(r"start: \[.*?\]", f"start: [{start}]", text))
+    return path
+
+
+@pytest.fixture(scope="session")
+def s3_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real S3 server, and what points to it."""
+    from dsray.lake import embedded
+
+    with embedded.serve(tmp_path_factory.mktemp("s3")) as server:
+        yield embedded.environment(server)
 
 
 def dsray(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
