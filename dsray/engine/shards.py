@@ -5,6 +5,7 @@ receipts only, and a task that is run twice finds its object and adopts it. See 
 """
 
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,6 +22,9 @@ from dsray.lake.store import Store
 Progress = Callable[[int, int], None]
 Map = Callable[..., tuple[pa.Table, Mapping[str, int]]]
 """(*tables, careful=bool) → (table, counts). Careful means that an earlier try killed its process."""
+
+
+_GO_ON = "Run again to go on from here; --debug shows all."
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Pro
     done = 0
     try:
         for row in dataset.iter_rows():
+            if row["failure"]:
+                raise pickle.loads(row["failure"])
             receipt = made[row["index"]] = Receipt(**json.loads(row["receipt"]))
             done += receipt.rows
             progress(done, len(rows) - len(made))
@@ -68,12 +74,22 @@ def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Pro
 
 
 def _work(row: dict[str, Any], store: Store, fn: Map) -> dict[str, Any]:
-    """In a worker: read, map, put. Returns the receipt."""
+    """In a worker: read, map, put. Returns the receipt, or why there is none: Ray Data keeps only an error's text."""
+    try:
+        return {"index": row["index"], "receipt": json.dumps(asdict(_made(row, store, fn))), "failure": b""}
+    except DsrayError as error:
+        failure = error
+    except Exception as error:
+        name = json.loads(row["work"])["name"]
+        failure = ClusterError(f"{name} could not be made: {type(error).__name__}: {error}.", _GO_ON)
+    return {"index": row["index"], "receipt": "", "failure": pickle.dumps(failure)}
+
+
+def _made(row: dict[str, Any], store: Store, fn: Map) -> Receipt:
     work = json.loads(row["work"])
     tables = [shards.read(store, Receipt(**receipt), columns) for receipt, columns in work["inputs"]]
     table, counts = fn(*tables, careful=_tries() > 0)
-    receipt = shards.write(store, work["name"], table, counts)
-    return {"index": row["index"], "receipt": json.dumps(asdict(receipt))}
+    return shards.write(store, work["name"], table, counts)
 
 
 def _tries() -> int:
@@ -93,6 +109,4 @@ def cause(error: BaseException) -> DsrayError:
             return seen
         seen = inner if isinstance(inner, BaseException) else seen.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return ClusterError(
-        f"A task failed on the cluster: {lines[-1].strip()}", "Run again to go on from here; --debug shows all."
-    )
+    return ClusterError(f"A task failed on the cluster: {lines[-1].strip()}", _GO_ON)

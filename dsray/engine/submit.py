@@ -57,7 +57,10 @@ def _submit(client: Any, recipe: Path, arguments: list[str]) -> str:
             return str(
                 client.submit_job(
                     entrypoint="python -m jobs.build " + shlex.join([recipe.name, *arguments]),
-                    runtime_env={"working_dir": str(recipe.parent.resolve()), "excludes": [".dsray/", ".venv/", ".git/"]},
+                    runtime_env={
+                        "working_dir": str(recipe.parent.resolve()),
+                        "excludes": [".dsray/", ".venv/", ".git/"],
+                    },
                     metadata={"dsray": recipe.stem},
                 )
             )

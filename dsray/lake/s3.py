@@ -27,8 +27,43 @@ T = TypeVar("T")
 _ATTEMPT, _SHA256 = "dsray-attempt", "dsray-sha256"  # our metadata, beside the caller's
 _CONNECT_S, _READ_S, _ATTEMPTS = 5, 60, 4
 _CONFLICT_TRIES, _READ_TRIES = 8, 3
-_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401", "403"}
-_FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"}
+# Codes of S3 and exceptions of botocore, what to say is wrong, what to do. The last says the rest.
+_REFUSALS: tuple[tuple[set[str], str, str], ...] = (
+    ({"NoSuchBucket"}, "There is no bucket '{bucket}' at {at}.", "Make it, or correct the lake's address."),
+    (
+        {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"},
+        "There are no usable AWS credentials for {url}.",
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+    ),
+    (
+        {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401", "403"},
+        "{at} refuses our credentials for {url} ({code}).",
+        "Check the AWS credentials and the rights on the bucket.",
+    ),
+    (
+        {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"},
+        "{at} has no space left for {url}.",
+        "Free some space or raise the quota, then run again.",
+    ),
+    (
+        {"EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError", "SSLError"},
+        "The lake {url} cannot be reached at {at} ({code}).",
+        "Check AWS_ENDPOINT_URL, the network, and that the server runs.",
+    ),
+    (
+        {"NotImplemented", "501"},
+        "The store at {url} does not honour conditional puts.",
+        "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.",
+    ),
+    (set(), "{at} refused a request about {url}/{name} ({code}).", "`dsray doctor` checks the lake."),
+)
+_REFUSED_WRITES = (
+    (
+        {"InternalError", "ServiceUnavailable", "SlowDown", "500", "503"},
+        "{at} could not store {url}/{name} ({code}): its disk may be full.",
+        "Free some space there, or read the server's log; then run again.",
+    ),
+)
 _LOCK = threading.Lock()  # botocore sessions are made by one thread at a time
 
 
@@ -111,8 +146,14 @@ class S3Store:
 
     @property
     def _client(self) -> "S3Client":
-        with _LOCK:
-            return _connect(os.getpid(), _settings())
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            with _LOCK:
+                return _connect(os.getpid(), _settings())
+        except (BotoCoreError, ValueError) as error:
+            wrong = f"The AWS environment makes no sense ({type(error).__name__})."
+            raise LakeError(wrong, "Check AWS_PROFILE, AWS_ENDPOINT_URL and the files they name.") from None
 
     def _key(self, name: str) -> str:
         return self._prefix + checked(name)
@@ -128,91 +169,54 @@ class S3Store:
         said = {**meta, _ATTEMPT: attempt, _SHA256: digest(data)}
         for left in reversed(range(_CONFLICT_TRIES)):
             try:
-                return self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)[
-                    "ETag"
-                ]
+                made = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)
+                return made["ETag"]
             except ClientError as error:
-                code, status = _code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
-                if code == "ConditionalRequestConflict" and left:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if status == 409 and left:  # another conditional put of this name is under way
                     time.sleep(random.uniform(0, 0.05 * 2 ** (_CONFLICT_TRIES - left)))
                     continue
-                if status == 412 or (code == "NoSuchKey" and "IfMatch" in condition):
-                    return self._settle(name, attempt)
-                if status < 500 or (won := self._settle(name, attempt)) is None:
+                refused = status == 412 or (status == 404 and _code(error) == "NoSuchKey")
+                if not refused and status < 500:
                     raise self._clear(error, name, writing=True) from error
-                return won
+                return self._settle(name, attempt, error, refused or "IfNoneMatch" in condition)
             except BotoCoreError as error:
-                try:
-                    won = self._settle(name, attempt)
-                except LakeError:  # cannot be asked either: the first failure says more
-                    won = None
-                if won is None:
-                    raise self._clear(error, name, writing=True) from error
-                return won
+                return self._settle(name, attempt, error, "IfNoneMatch" in condition)
         raise AssertionError("unreachable")
 
-    def _settle(self, name: str, attempt: str) -> str | None:
-        """The etag of the object if this attempt made it: its answer was lost, or a retry met its own work."""
+    def _settle(self, name: str, attempt: str, error: Exception, lost: bool) -> str | None:
+        """Who won, after a refusal or an unknown outcome: the etag when this attempt's bytes stand, None when others do.
+
+        `lost`: another's object means that we lost, and is no failure.
+        """
         try:
             found = self._ask(name, lambda: self._found(name))
-        except Missing:
+        except LakeError as silent:
+            if lost and isinstance(silent, Missing) and _code(error) in ("PreconditionFailed", "412", "NoSuchKey"):
+                return None
+            raise self._clear(error, name, writing=True) from error
+        if found["Metadata"].get(_ATTEMPT) == attempt:
+            return str(found["ETag"])
+        if lost:
             return None
-        return found["ETag"] if found["Metadata"].get(_ATTEMPT) == attempt else None
+        raise self._clear(error, name, writing=True) from error
 
     def _ask(self, name: str, call: Callable[[], T]) -> T:
         from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.exceptions import HTTPClientError as Broken
 
         try:
             return call()
-        except (BotoCoreError, ClientError, Broken) as error:
+        except (BotoCoreError, ClientError) as error:
             raise self._clear(error, name) from error
 
     def _clear(self, error: Exception, name: str, writing: bool = False) -> LakeError:
         """What botocore says, as one sentence, without what it may quote (keys, tokens, signed addresses)."""
         code = _code(error)
-        at = _place(self._client.meta.endpoint_url) if code != "NoCredentialsError" else ""
         if code in ("NoSuchKey", "404"):
             return Missing(f"There is no {self.url}/{name}.")
-        if code == "NoSuchBucket":
-            return LakeError(f"There is no bucket '{self._bucket}' at {at}.", "Make it, or correct the lake's address.")
-        if code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
-            return LakeError(
-                f"There are no usable AWS credentials for {self.url}.",
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
-            )
-        if code in _DENIED:
-            return LakeError(
-                f"{at} refuses our credentials for {self.url} ({code}).",
-                "Check the AWS credentials and the rights on the bucket.",
-            )
-        if code in _FULL:
-            return LakeError(
-                f"{at} has no space left for {self.url}.", "Free some space or raise the quota, then run again."
-            )
-        if code in (
-            "EndpointConnectionError",
-            "ConnectTimeoutError",
-            "ConnectionClosedError",
-            "ReadTimeoutError",
-            "SSLError",
-            "ProxyConnectionError",
-        ):
-            return LakeError(
-                f"The lake {self.url} cannot be reached at {at} ({code}).",
-                "Check AWS_ENDPOINT_URL, the network, and that the server runs.",
-            )
-        if code in ("InternalError", "ServiceUnavailable", "SlowDown", "500", "503") and writing:
-            return LakeError(
-                f"{at} could not store {self.url}/{name} ({code}): its disk may be full.",
-                "Free some space there, or read the server's log; then run again.",
-            )
-        if code in ("NotImplemented", "501"):
-            return LakeError(
-                f"The store at {self.url} does not honour conditional puts.",
-                "Use one that does: AWS S3, SeaweedFS 4.48 or newer, or file:///path.",
-            )
-        return LakeError(f"{at} refused a request about {self.url}/{name} ({code}).", "`dsray doctor` checks the lake.")
+        known = next((s for s in (_REFUSED_WRITES if writing else ()) + _REFUSALS if code in s[0]), _REFUSALS[-1])
+        fields = {"at": _place(self._client.meta.endpoint_url), "bucket": self._bucket, "url": self.url, "name": name}
+        return LakeError(known[1].format(code=code, **fields), known[2])
 
 
 def _code(error: Exception) -> str:

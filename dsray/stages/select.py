@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.stages import twins
 from dsray.stages.step import Made, Step, Work, digests, total
-from dsray.stages.twins import Twins
+from dsray.stages.twins import Twin
 
 VERSION = 1
 
@@ -46,7 +46,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     families = list(zip(made["collect"].shards, made["measure"].shards, made["label"].shards, strict=True))
     drop, duplicates = work.recipe.select.drop, work.recipe.select.duplicates
     rules = partial(failures, rules=drop.ranges(), unlabelled=drop.unlabelled)
-    twin_rows: Twins = {}
+    twin_rows: Mapping[str, Twin] = {}
     if families and (duplicates.exact or duplicates.radius is not None):
         work.progress.show(0, None, "looking for duplicates")
         found = exchange(
@@ -116,7 +116,7 @@ def verdicts(
     labels: pa.Table,
     *,
     rules: Any,
-    twin_rows: Twins,
+    twin_rows: Mapping[str, Twin],
     split: dict[str, float],
     seed: int,
     radius: int | None,

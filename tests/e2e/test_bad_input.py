@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import dsray, recipe_with
 
 from dsray.errors import GateError, LakeError, RecipeError, SourceError
+from runs import dsray, recipe_with
 
 
 def said(done: subprocess.CompletedProcess[str], code: int) -> str:

@@ -6,12 +6,12 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import LIMIT, Silent, dsray, lake, release_bytes
 
 from dsray import build
 from dsray import recipe as recipes
 from dsray.demo.gallery import gallery
 from dsray.lake import manifests, shards
+from runs import LIMIT, Silent, dsray, lake, release_bytes
 
 
 def read(store, manifest, columns=None):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import dsray, lake, release_bytes
 
 from dsray.lake import manifests
+from runs import dsray, lake, release_bytes
 
 KILLS = 3
 

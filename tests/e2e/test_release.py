@@ -10,10 +10,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import dsray, lake
 from PIL import Image
 
 import dsray as api
+from runs import dsray, lake
 
 
 @pytest.fixture(scope="module")

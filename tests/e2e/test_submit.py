@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import dsray, release_bytes
+
+from runs import dsray, release_bytes
 
 
 @pytest.fixture

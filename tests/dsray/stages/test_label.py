@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 import pytest
-from conftest import raw_table
 
 from dsray.stages.label import labels
+from rows import raw_table
 
 DIGIT = {"pattern": {"column": "caption", "regex": r"digit (\d)"}}
 WORD = {"pattern": {"column": "caption", "regex": r"(one|two)"}}

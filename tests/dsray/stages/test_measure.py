@@ -4,11 +4,11 @@ import os
 import signal
 
 import pyarrow as pa
-from conftest import raw_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsray.stages.measure import facts, guarded, in_child
+from rows import raw_table
 
 
 def test_a_batch_equals_its_halves(raw):

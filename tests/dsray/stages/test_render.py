@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import raw_table
 
 from dsray import schema
 from dsray.kinds import kind
 from dsray.stages.augment import copies
 from dsray.stages.render import good, samples
+from rows import raw_table
 
 SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
 AUGMENT = {"copies": 2, "rotate": 12.0, "scale": [0.9, 1.1], "translate": 0.08, "shear": 0.0, "flip": False,

@@ -1,0 +1,123 @@
+"""The engine on a real Ray: shard to shard, exchange, tasks; and what they do when things go wrong."""
+
+import os
+import signal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dsray.engine.exchange import exchange, hashes, split
+from dsray.engine.shards import Work, map_shards
+from dsray.engine.tasks import run_all
+from dsray.errors import DsrayError, SourceError
+from dsray.lake import shards
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def table_of(*values):
+    return pa.table({"x": pa.array(values, pa.int64())})
+
+
+def put(store, name, *values):
+    return shards.write(store, f"in/{name}.parquet", table_of(*values), {})
+
+
+def silent(done, left):
+    pass
+
+
+def double(table, careful=False):
+    return pa.table({"x": pa.array([2 * x for x in table["x"].to_pylist()], pa.int64())}), {"careful": int(careful)}
+
+
+def test_each_shard_is_made_once_and_adopted_after(store):
+    works = [Work(f"out/{n}.parquet", [(put(store, n, n, n + 1), None)]) for n in range(5)]
+    first = map_shards(store, works, double, silent)
+    assert [shards.read(store, receipt)["x"].to_pylist() for receipt in first] == [[2 * n, 2 * n + 2] for n in range(5)]
+
+    def never(table, careful=False):
+        raise AssertionError("made again")
+
+    assert map_shards(store, works, never, silent) == first
+
+
+def test_only_the_columns_that_are_asked_for_are_read(store):
+    receipt = shards.write(store, "in/wide.parquet", pa.table({"x": [1], "y": [2]}), {})
+
+    def names(table, careful=False):
+        return pa.table({"names": table.column_names}), {}
+
+    (made,) = map_shards(store, [Work("out/n.parquet", [(receipt, ["y"])])], names, silent)
+    assert shards.read(store, made)["names"].to_pylist() == ["y"]
+
+
+def test_a_worker_that_dies_is_replaced_and_the_next_try_is_careful(store, tmp_path):
+    mark = tmp_path / "died"
+
+    def deadly(table, careful=False):
+        if not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return double(table, careful)
+
+    (made,) = map_shards(store, [Work("out/d.parquet", [(put(store, "d", 4), None)])], deadly, silent)
+    assert made.counts == {"careful": 1}
+
+
+def test_our_own_error_crosses_ray_as_it_is(store):
+    def broken(table, careful=False):
+        raise SourceError("The well is dry.", "Dig.")
+
+    with pytest.raises(SourceError) as caught:
+        map_shards(store, [Work("out/b.parquet", [(put(store, "b", 1), None)])], broken, silent)
+    assert str(caught.value) == "The well is dry. Dig."
+
+
+def test_any_other_error_is_one_sentence(store):
+    def broken(table, careful=False):
+        raise ZeroDivisionError("by zero")
+
+    with pytest.raises(DsrayError) as caught:
+        map_shards(store, [Work("out/z.parquet", [(put(store, "z", 1), None)])], broken, silent)
+    assert "by zero" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+@pytest.mark.parametrize("by", ["x", "word"])
+def test_rows_with_one_key_meet_in_one_call_and_none_is_lost(partitions, by):
+    words = [f"w{n % 11}" for n in range(100)]
+    tables = [pa.table({"x": pa.array(np.arange(100) % 13), "word": words}).slice(n, 25) for n in range(0, 100, 25)]
+
+    def once(table):
+        groups = table.group_by(by).aggregate([([], "count_all")])
+        return groups.append_column("call", pa.array([os.urandom(8).hex()] * groups.num_rows, pa.string()))
+
+    met = exchange(tables, lambda table: table, by, once, partitions)
+    assert met[by].to_pylist().count(None) == 0
+    assert len(set(met[by].to_pylist())) == met.num_rows == (13 if by == "x" else 11)
+    assert sum(met["count_all"].to_pylist()) == 100
+
+
+def test_splitting_keeps_every_row_where_its_key_says():
+    table = pa.table({"k": pa.array(np.arange(1000), pa.uint64())})
+    pieces = split(table, "k", 7)
+    assert sorted(k for piece in pieces for k in piece["k"].to_pylist()) == list(range(1000))
+    assert max(piece.num_rows for piece in pieces) < 2 * min(piece.num_rows for piece in pieces)
+    assert np.array_equal(hashes(table["k"]), hashes(table.slice(0)["k"]))
+
+
+def test_an_exchange_of_nothing_is_nothing():
+    assert exchange([], lambda x: x, "k", lambda t: t, 3).num_columns == 0
+
+
+def test_tasks_answer_in_order_and_tell_news():
+    heard = []
+
+    def square(x, post):
+        post(f"at {x}")
+        return x * x
+
+    assert run_all(square, [3, 1, 2], lambda index, news: heard.append((index, news))) == [9, 1, 4]
+    assert set(heard) <= {(0, "at 3"), (1, "at 1"), (2, "at 2")}
