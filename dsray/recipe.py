@@ -33,7 +33,6 @@ class Budget(Model):
     depth: int = Field(100, ge=0, description="Links from a start page.")
     mb: int = Field(10_000, ge=1, description="Megabytes of payload.")
     minutes: float = Field(60, gt=0, description="Wall-clock minutes.")
-    rounds: int = Field(1, ge=1, description="Crawl rounds.")
 
 
 class Crawl(Model):
@@ -46,7 +45,7 @@ class Crawl(Model):
     user_agent: str = Field("", description="Own user agent; required for public hosts: a name and a contact.")
     concurrency: int = Field(8, ge=1, le=64, description="Requests at once to a host.")
     max_mb: float = Field(20, gt=0, description="Megabytes of one response.")
-    budget: Budget = Budget()
+    budget: Budget = Field(Budget(), description="When it ends.")
 
     @field_validator("item")
     @classmethod
@@ -81,8 +80,8 @@ class Source(Model):
 class Pattern(Model):
     """The label is the first group of a regular expression in a text column."""
 
-    column: str
-    regex: str
+    column: str = Field(description="A text field of the item.")
+    regex: str = Field(description="Its first group is the label.")
 
     @field_validator("regex")
     @classmethod
@@ -157,9 +156,9 @@ class Duplicates(Model):
 class Split(Model):
     """Shares of the splits. A cluster of duplicates is never torn apart."""
 
-    train: Fraction = 0.8
-    validation: Fraction = 0.1
-    test: Fraction = 0.1
+    train: Fraction = Field(0.8, description="Rows to learn from; augmented and synthetic rows join them.")
+    validation: Fraction = Field(0.1, description="Rows to choose by.")
+    test: Fraction = Field(0.1, description="Rows to judge by; evaluate uses them.")
 
     @model_validator(mode="after")
     def _whole(self) -> "Split":
@@ -170,9 +169,9 @@ class Split(Model):
 
 
 class Select(Model):
-    drop: Drop = Drop()
-    duplicates: Duplicates = Duplicates()
-    split: Split = Split()
+    drop: Drop = Field(Drop(), description="Rules that quarantine a row by itself.")
+    duplicates: Duplicates = Field(Duplicates(), description="Which rows are the same.")
+    split: Split = Field(Split(), description="Shares of train, validation, test.")
 
 
 class Render(Model):
@@ -180,7 +179,7 @@ class Render(Model):
 
     side: int = Field(64, ge=4, le=4096, description="Pixels of both sides.")
     mode: Literal["L", "RGB"] = Field("RGB", description="Grey or colour.")
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: Literal["png", "jpeg", "webp"] = Field("png", description="Encoding; png is lossless.")
     fit: Literal["pad", "crop", "stretch"] = Field("pad", description="How another aspect becomes a square.")
 
 
@@ -237,18 +236,18 @@ class Release(Model):
 
 
 class Recipe(Model):
-    dataset: Name
-    kind: Literal["image"] = "image"
+    dataset: Name = Field(description="Its name: lower-case letters, digits, - and _.")
+    kind: Literal["image"] = Field("image", description="The modality.")
     lake: str | None = Field(None, description="s3://bucket/prefix or file:///path; without it the embedded S3 server.")
-    seed: int = Field(0, ge=0, lt=2**63)
-    collect: dict[Name, Source] = Field(min_length=1)
-    label: list[Labeller] = []
-    select: Select = Select()
-    render: Render = Render()
-    augment: Augment | None = None
-    synthesize: dict[Literal["gan", "vae"], Synthesis] = {}
-    evaluate: Evaluate = Evaluate()
-    release: Release = Release()
+    seed: int = Field(0, ge=0, lt=2**63, description="Of every random choice.")
+    collect: dict[Name, Source] = Field(min_length=1, description="Sources by name.")
+    label: list[Labeller] = Field([], description="Labellers, asked in order.")
+    select: Select = Field(Select(), description="Rules, duplicates, splits.")
+    render: Render = Field(Render(), description="The samples' one form.")
+    augment: Augment | None = Field(None, description="Copies of training rows; without it none.")
+    synthesize: dict[Literal["gan", "vae"], Synthesis] = Field({}, description="Models by architecture.")
+    evaluate: Evaluate = Field(Evaluate(), description="Scores and gates of synthetic rows.")
+    release: Release = Field(Release(), description="Shards and card.")
 
     def texts(self) -> list[str]:
         """The text columns that the sources bring, sorted: every field of an item but the first, which is the media."""

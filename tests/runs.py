@@ -19,11 +19,11 @@ def recipe_with(folder: Path, text: str, start: str) -> Path:
     return path
 
 
-def dsray(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def dsray(*arguments: str | Path, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "dsray", *map(str, arguments)],
-        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False,
+        cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
 
 

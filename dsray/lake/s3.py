@@ -174,7 +174,7 @@ class S3Store:
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if status == 409 and left:  # another conditional put of this name is under way
-                    time.sleep(random.uniform(0, 0.05 * 2 ** (_CONFLICT_TRIES - left)))
+                    time.sleep(random.uniform(0, 0.01 * 2 ** (_CONFLICT_TRIES - left)))
                     continue
                 refused = status == 412 or (status == 404 and _code(error) == "NoSuchKey")
                 if not refused and status < 500:
@@ -185,7 +185,7 @@ class S3Store:
         raise AssertionError("unreachable")
 
     def _settle(self, name: str, attempt: str, error: Exception, lost: bool) -> str | None:
-        """Who won, after a refusal or an unknown outcome: the etag when this attempt's bytes stand, None when others do.
+        """Who won, after a refusal or an unknown outcome: our etag when our bytes stand, None when others do.
 
         `lost`: another's object means that we lost, and is no failure.
         """

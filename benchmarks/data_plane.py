@@ -1,0 +1,133 @@
+"""measure + render + augment through the engine against a bare process pool that runs the same kernels.
+
+JPEGs of 256×256, photos-like and made here, lie as raw shards on a file lake. dsray reads, decodes, measures, renders,
+augments, encodes Parquet, and writes with fsync, digest and receipt: three passes, as a build does. The pool has the
+same payloads in memory and only runs the kernels (measure; render; apply), without Parquet, storage or verdicts.
+"""
+
+import io
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from benchmarks import protocol
+from dsray import keys, schema
+from dsray.engine.connect import connected
+from dsray.engine.shards import Work, map_shards
+from dsray.kinds import image
+from dsray.lake import shards
+from dsray.lake.shards import Receipt
+from dsray.lake.store import Store, open_store
+from dsray.stages.augment import copies
+from dsray.stages.measure import facts
+from dsray.stages.render import samples
+
+AT_LEAST = 0.9
+SIDE = 256
+RENDER = {"side": SIDE, "mode": "RGB", "format": "jpeg", "fit": "pad"}
+AUGMENT = {"copies": 1, "rotate": 12, "scale": [0.9, 1.1], "translate": 0.08, "noise": 0.03}
+
+
+def photo(number: int) -> bytes:
+    """A JPEG of soft colours, edges and grain: about 15 KB, as a photo of this size has."""
+    rng = np.random.default_rng(number)
+    pixels_HWC = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    for _ in range(12):
+        centre, axes = rng.integers(0, SIDE, 2).tolist(), rng.integers(5, 60, 2).tolist()
+        cv2.ellipse(pixels_HWC, centre, axes, int(rng.integers(180)), 0, 360, rng.integers(0, 256, 3).tolist(), -1)
+    grain = cv2.GaussianBlur(rng.normal(0, 12, (SIDE, SIDE, 1)), (0, 0), 0.8)[:, :, None]
+    out = io.BytesIO()
+    Image.fromarray(np.clip(pixels_HWC + grain, 0, 255).astype(np.uint8)).save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
+def raw_table(payloads: Sequence[bytes], first: int) -> pa.Table:
+    rows = []
+    for number, payload in enumerate(payloads, first):
+        url, digest = f"http://site/{number}.jpg", keys.digest(payload)
+        said = {"source": "site", "url": url, "final_url": url, "page": "http://site/", "status": 200, "headers": "{}"}
+        when = datetime(2026, 1, 1, tzinfo=UTC)
+        named = {"id": keys.row_id("site", url, digest), "digest": digest, "fetched_at": when, "payload": payload}
+        rows.append(said | named)
+    return pa.Table.from_pylist(rows, schema=schema.RAW)
+
+
+def all_kept(raw: pa.Table) -> pa.Table:
+    """Verdicts that keep every row for training."""
+    rows = [{"id": i, "kept": True, "label": "x", "cluster": i, "split": "train"} for i in raw["id"].to_pylist()]
+    return pa.Table.from_pylist(rows, schema=schema.VERDICTS)
+
+
+def quiet(done: int, left: int) -> None: ...
+
+
+def through_dsray(store: Store, raw: Sequence[Receipt], verdicts: Sequence[Receipt], run: int) -> int:
+    """The three stages as a build runs them; returns the rows that came out."""
+
+    def named(stage: str, of: Sequence[Receipt]) -> list[str]:
+        return [shards.name_of(stage, keys.digest(f"{run}{stage}{r.digest}".encode())) for r in of]
+
+    measured = [Work(name, [(r, ["id", "digest", "payload"])]) for name, r in zip(named("measure", raw), raw, strict=True)]
+    map_shards(store, measured, partial(facts, kind_name="image"), quiet)
+    columns = ["id", "source", "url", "page", "payload"]
+    pairs = zip(named("render", raw), raw, verdicts, strict=True)
+    rendered = [Work(name, [(r, columns), (v, None)]) for name, r, v in pairs]
+    real = map_shards(store, rendered, partial(samples, kind_name="image", spec=RENDER), quiet)
+    works = [Work(name, [(r, None)]) for name, r in zip(named("augment", real), real, strict=True)]
+    made = map_shards(store, works, partial(copies, kind_name="image", seed=7, spec=AUGMENT), quiet)
+    return sum(receipt.rows for receipt in made)
+
+
+def kernels(payloads: Sequence[bytes], params: Sequence[dict[str, Any]]) -> int:
+    """The same work on the same bytes, and nothing else."""
+    rows = 0
+    for payload, param in zip(payloads, params, strict=True):
+        image.measure(payload)
+        rows += bool(image.apply(image.render(payload, RENDER), param))
+    return rows
+
+
+def main() -> int:
+    images, a_shard = (1200, 100) if protocol.quick(__doc__) else (16_000, 500)
+    cores = os.cpu_count() or 1
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(cores, fork) as pool:
+        payloads = list(pool.map(photo, range(images), chunksize=100))
+        parts = [payloads[low : low + a_shard] for low in range(0, images, a_shard)]
+        tables = [raw_table(part, number * a_shard) for number, part in enumerate(parts)]
+        params = [image.plan(AUGMENT, 7, table["id"].to_pylist(), 0) for table in tables]
+        with tempfile.TemporaryDirectory(prefix="dsray-bench-") as folder, connected():
+            store = open_store(f"file://{Path(folder) / 'lake'}")
+            raw = [shards.write_raw(store, "site", table) for table in tables]
+            verdicts = [
+                shards.write(store, shards.name_of("select", r.digest), all_kept(table))
+                for r, table in zip(raw, tables, strict=True)
+            ]
+            runs = count()
+
+            def dsray() -> None:
+                assert through_dsray(store, raw, verdicts, next(runs)) == images
+
+            def bare() -> None:
+                assert sum(pool.map(kernels, parts, params)) == images
+
+            ours, theirs = (images / seconds for seconds in protocol.medians(5, dsray, bare))
+    print(f"{ours:.0f} images/s through three stages, {theirs:.0f} bare on {cores} cores; {len(parts)} shards of {a_shard}")
+    return protocol.verdict("data_plane", ours, theirs, ours / theirs, AT_LEAST, "images/s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
