@@ -28,7 +28,7 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def raw() -> pa.Table:
-    """24 rows: good drawings, a truncated one, an empty one, noise bytes, a blank one, two equal ones, one without payload."""
+    """24 rows: good drawings, then one truncated, empty, noise, blank, doubled, small, and without payload."""
     good = [png(drawing(seed)) for seed in range(17)]
     bad = [
         good[0][:60],

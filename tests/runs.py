@@ -19,7 +19,9 @@ def recipe_with(folder: Path, text: str, start: str) -> Path:
     return path
 
 
-def dsray(*arguments: str | Path, cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+def dsray(
+    *arguments: str | Path, cwd: Path, timeout: float = 300, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the command line as a user does."""
     return subprocess.run(
         [sys.executable, "-m", "dsray", *map(str, arguments)],

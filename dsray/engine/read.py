@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store

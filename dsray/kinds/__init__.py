@@ -16,6 +16,7 @@ class Kind(Protocol):
     """What every kind's package offers."""
 
     FACTS: "pa.Schema"  # the kind's own fact columns: they follow schema.FACTS
+    MEANINGS: dict[str, str]  # signal → what it says and its unit
 
     def measure(self, payload: bytes | None) -> dict[str, Any]:
         """Any bytes → a fact row: `error` or None, `signature` and every column of FACTS; never raises."""

@@ -68,13 +68,13 @@ def serve(folder: Path) -> Iterator[Server]:
 
 def running(folder: Path) -> Server | None:
     """The server of this folder, if it runs."""
-    with _asking(folder.absolute(), "look", keeper.READY_S) as (_, answer):
+    with _asking(folder.resolve(), "look", keeper.READY_S) as (_, answer):
         return _server(answer) if answer and "error" not in answer else None
 
 
 def stop(folder: Path) -> bool:
     """Stops the server of this folder, whoever owns it. True when there was one."""
-    folder = folder.absolute()
+    folder = folder.resolve()
     with _asking(folder, "stop", _STOP_S) as (connection, _):
         if connection is None:
             return False

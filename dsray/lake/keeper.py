@@ -55,7 +55,9 @@ def main(folder: Path, weed: str) -> None:
         here.unlink(missing_ok=True)  # of a keeper that was killed: the lock is ours
         listener.bind(str(here))
         listener.listen(64)
-        scratch = Path(tempfile.mkdtemp(prefix="weed-", dir=here.parent))
+        scratch = here.with_suffix(".weed")
+        shutil.rmtree(scratch, ignore_errors=True)  # as well
+        scratch.mkdir(mode=0o700)
         server = None
         try:
             server = Server(folder, weed, scratch, lock)

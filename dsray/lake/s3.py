@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPT, _SHA256 = "dsray-attempt", "dsray-sha256"  # our metadata, beside the caller's
-_CONNECT_S, _READ_S, _ATTEMPTS = 5, 60, 4
+_CONNECT_S, _READ_S, _ATTEMPTS = 5, 60, 7
 _CONFLICT_TRIES, _READ_TRIES = 8, 3
 # Codes of S3 and exceptions of botocore, what to say is wrong, what to do. The last says the rest.
 _REFUSALS: tuple[tuple[set[str], str, str], ...] = (

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dsray.lake.store import Store, open_store, probe
 
-
 FOLDER = Path(".dsray")
 """Where the embedded lake and what goes with it lie, in the folder that dsray is run from."""
 

@@ -74,21 +74,29 @@ def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -
 
     Raises Missing, DamagedError, or LakeError for a column that is not there.
     """
-    if columns is None:
-        data = store.read(receipt.name)
-        if keys.digest(data) != receipt.digest:
-            raise _damaged(store, receipt)
-        return pq.read_table(pa.BufferReader(data))
-    try:
-        with store.open(receipt.name) as file:
-            shard = pq.ParquetFile(file, page_checksum_verification=True)
-            lacking = sorted({c.split(".")[0] for c in columns} - set(shard.schema_arrow.names))
-            if lacking:
-                raise LakeError(f"{store.url}/{receipt.name} has no column {', '.join(lacking)}.")
-            table = shard.read(columns=list(columns))
-    except (pa.ArrowInvalid, OSError):
-        raise _damaged(store, receipt) from None
-    return table.select(list(dict.fromkeys(c.split(".")[0] for c in columns)))
+    if columns is not None:
+        try:
+            with store.open(receipt.name) as file:
+                return _pick(pq.ParquetFile(file, page_checksum_verification=True), columns, store, receipt)
+        except (pa.ArrowException, OSError):  # damage, or a connection that broke: the whole read tells which
+            pass
+    data = store.read(receipt.name)
+    if keys.digest(data) != receipt.digest:
+        raise DamagedError(
+            f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
+            "Delete it and run again to make it again.",
+        )
+    shard = pq.ParquetFile(pa.BufferReader(data))
+    return shard.read() if columns is None else _pick(shard, columns, store, receipt)
+
+
+def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: Receipt) -> pa.Table:
+    """Some columns, or parts of them (`media.path`), in the order asked for."""
+    tops = list(dict.fromkeys(column.split(".")[0] for column in columns))
+    lacking = sorted(set(tops) - set(shard.schema_arrow.names))
+    if lacking:
+        raise LakeError(f"{store.url}/{receipt.name} has no column {', '.join(lacking)}.")
+    return shard.read(columns=list(columns)).select(tops)
 
 
 def _put(store: Store, name: str, data: bytes, rows: int, counts: Mapping[str, int]) -> Receipt:
@@ -102,13 +110,6 @@ def _put(store: Store, name: str, data: bytes, rows: int, counts: Mapping[str, i
     if found is None:
         raise Missing(f"{store.url}/{name} was deleted while it was written.", "Run again.")
     return found
-
-
-def _damaged(store: Store, receipt: Receipt) -> DamagedError:
-    return DamagedError(
-        f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
-        "Delete it and run again to make it again.",
-    )
 
 
 def _group_rows(table: pa.Table) -> int:

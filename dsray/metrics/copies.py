@@ -35,7 +35,9 @@ class Copies(TypedDict):
 
 def copies(synthetic: Rows, train: Rows, held_out: Rows, seed: int = 0) -> Copies:
     """The share of copies, with the threshold at which 0.5% of held-out rows are flagged, and a positive control."""
-    train_MF, other_NF, made_NF = (rows.reshape(len(rows), -1).astype(np.float32) for rows in (train, held_out, synthetic))
+    train_MF, other_NF, made_NF = (
+        rows.reshape(len(rows), -1).astype(np.float32) for rows in (train, held_out, synthetic)
+    )
     train_MF = np.unique(train_MF, axis=0)  # a row that is there twice must not hide its copies (d1 = d2)
     reference_N = ratios(other_NF, train_MF)
     threshold = float(np.quantile(reference_N, FALSE_ALARMS, method="lower"))

@@ -5,10 +5,14 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from dsray import rng
 from dsray.metrics import classifier
 from dsray.metrics.classifier import Images, Labels
 
 Floats = NDArray[np.float64]
+
+NETWORKS = 3
+"""The mean of as many networks: the scale of one network's features is a matter of chance."""
 
 
 class Distance(TypedDict):
@@ -32,24 +36,32 @@ def frechet(a_ND: Floats, b_ND: Floats) -> float:
 def learned_distance(
     images: Images, labels: Labels, held_out: Images, synthetic: Images, classes: int, seed: int
 ) -> Distance:
-    """The distance in the features of a small classifier trained on real rows. This is not FID.
+    """The distance in the features of small classifiers trained on real rows. This is not FID.
 
-    Some training rows are kept from the classifier, as many as are compared: they are the floor, for rows that it has
-    learned lie elsewhere than rows that are new to it, real or not. Raises ValueError with fewer than 4 training rows.
+    Some training rows are kept from each classifier, as many as are compared: they are the floor, for rows that it
+    has learned lie elsewhere than rows that are new to it, real or not.
     """
     n = min(len(images) // 4, len(held_out), len(synthetic))
-    aside = np.zeros(len(images), bool)
-    aside[_evenly(len(images), n)] = True
-    net = classifier.fit(images[~aside], labels[~aside], classes, seed)
-    rows = held_out[_evenly(len(held_out), n)], images[aside], synthetic[_evenly(len(synthetic), n)]
-    real, other, made = (classifier.features(net, part) for part in rows)
-    distance, floor = frechet(made, real), frechet(other, real)
+    pairs = [_distances(images, labels, held_out, synthetic, n, classes, seed + network) for network in range(NETWORKS)]
+    distance, floor = (float(mean) for mean in np.mean(pairs, axis=0))
     return Distance(distance=distance, floor=floor, ratio=distance / max(floor, 1e-9), n=n)
 
 
-def _evenly(count: int, n: int) -> NDArray[np.int64]:
-    """n different places among `count`."""
-    return np.arange(n) * count // n
+def _distances(
+    images: Images, labels: Labels, held_out: Images, synthetic: Images, n: int, classes: int, seed: int
+) -> tuple[float, float]:
+    """(synthetic, real) against held-out rows, in the features of one network."""
+    aside = np.zeros(len(images), bool)
+    aside[_some(len(images), n, seed)] = True
+    net = classifier.fit(images[~aside], labels[~aside], classes, seed)
+    rows = held_out[_some(len(held_out), n, seed)], images[aside], synthetic[_some(len(synthetic), n, seed)]
+    real, other, made = (classifier.features(net, part) for part in rows)
+    return frechet(made, real), frechet(other, real)
+
+
+def _some(count: int, n: int, seed: int) -> NDArray[np.int64]:
+    """n different places among `count`, at random: rows often come in an order that matters."""
+    return rng.permutation(seed, "distance", count)[:n]
 
 
 def _root(x_ND: Floats) -> Floats:

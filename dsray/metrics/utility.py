@@ -23,7 +23,9 @@ class Usefulness(TypedDict):
     rows_synthetic: int
 
 
-def accuracy(images: Images, labels: Labels, test_images: Images, test_labels: Labels, classes: int, seed: int) -> float:
+def accuracy(
+    images: Images, labels: Labels, test_images: Images, test_labels: Labels, classes: int, seed: int
+) -> float:
     """Accuracy on the test rows after training on the others. Every training has the same number of steps."""
     return classifier.accuracy(classifier.fit(images, labels, classes, seed), test_images, test_labels)
 

@@ -19,7 +19,7 @@ class GanConfig:
     gamma_start: float = 1.0  # weight of R1 and R2
     gamma_end: float = 0.1
     burn_in: float = 1.0
-    ema_images: float = 2000.0  # half-life of the averaged generator, at the end
+    ema_images: float = 3000.0  # half-life of the averaged generator, at the end
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,9 @@ class Feed:
 
 def noise(seed: int, name: str, indices_B: Places, draws: int, device: str) -> Tensor:
     """Standard normal [B, draws], keyed by seed, name and index."""
-    return torch.from_numpy(rng.normal(seed, name, indices_B.astype(np.uint64), draws=draws).astype(np.float32)).to(device)
+    return torch.from_numpy(rng.normal(seed, name, indices_B.astype(np.uint64), draws=draws).astype(np.float32)).to(
+        device
+    )
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -23,7 +23,9 @@ class Flat:
             p.data = self.vector_P[start : start + p.numel()].view(p.shape)
             start += p.numel()
 
-    def gradient(self, loss: Tensor, told: Sequence[Tensor], reduce: Reduce, retain: bool = False) -> tuple[Tensor, list[float]]:
+    def gradient(
+        self, loss: Tensor, told: Sequence[Tensor], reduce: Reduce, retain: bool = False
+    ) -> tuple[Tensor, list[float]]:
         """d loss / d parameters [P] and the scalars `told`, both averaged over the workers in one go."""
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=retain)
         told_T = torch.stack([t.detach() for t in told])
@@ -38,7 +40,9 @@ class Flat:
         self.square_P.mul_(beta2).addcmul_(gradient_P, gradient_P, value=1 - beta2)
         scale = (1 - beta2 ** (step + 1)) ** 0.5 / (1 - beta1 ** (step + 1))
         # ε = 1e-8 of the paper, on the corrected square
-        self.vector_P.addcdiv_(self.mean_P, self.square_P.sqrt().add_(1e-8 * (1 - beta2 ** (step + 1)) ** 0.5), value=-rate * scale)
+        self.vector_P.addcdiv_(
+            self.mean_P, self.square_P.sqrt().add_(1e-8 * (1 - beta2 ** (step + 1)) ** 0.5), value=-rate * scale
+        )
 
     def state(self, name: str) -> dict[str, Tensor]:
         return {name: self.vector_P, f"{name}.mean": self.mean_P, f"{name}.square": self.square_P}

@@ -58,6 +58,8 @@ def train(
     `save` is called on every rank after the same steps, the last one among them; `report` about every 50 steps or 2 s
     with step, images, images_per_s and the losses. Raises DsrayError when a loss is no longer a number.
     """
+    if world > training.batch:
+        raise DsrayError(f"{world} workers cannot share a batch of {training.batch} images.", "Ask for fewer workers.")
     done = 0
     if saved is not None:
         done, state = saved
@@ -68,7 +70,9 @@ def train(
         told = training.step(step, rank, world, reduce)
         for name, value in told.items():
             if not math.isfinite(value):
-                raise DsrayError(f"Training broke at step {step}: {name} is {value}.", "Try another seed or a smaller preset.")
+                raise DsrayError(
+                    f"Training broke at step {step}: {name} is {value}.", "Try another seed or a smaller preset."
+                )
         now, here = time.monotonic(), step + 1
         if here - said >= _REPORT_STEPS or now - said_at >= _REPORT_S or here in stops:
             speed = (here - said) * training.batch / max(now - said_at, 1e-9)

@@ -34,7 +34,6 @@ def gaussian_nll(error: Tensor, variance: Tensor) -> Tensor:
     return 0.5 * (error.square() / variance + variance.log() + math.log(2 * math.pi))
 
 
-
 def cosine(start: float, end: float, share: float) -> float:
     """From `start` to `end` along half a cosine as `share` goes from 0 to 1; constant beyond."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0)))

@@ -46,7 +46,9 @@ def standard(size: int, components: int = 1) -> Mixture:
     """N(0, 1) in every dimension: the prior before anything was fitted."""
     weight_K = np.zeros(components)
     weight_K[:1] = 1.0
-    return Mixture(weight_K, np.zeros((components, size)), np.broadcast_to(np.eye(size), (components, size, size)).copy())
+    return Mixture(
+        weight_K, np.zeros((components, size)), np.broadcast_to(np.eye(size), (components, size, size)).copy()
+    )
 
 
 def fit(
@@ -75,7 +77,11 @@ def fit(
 def padded(mixture: Mixture, components: int) -> Mixture:
     """The same mixture with components of weight 0, up to `components`: all classes then have the same shape."""
     rest = standard(mixture.mean_KD.shape[1], max(0, components - len(mixture.weight_K)))
-    both = zip((mixture.weight_K, mixture.mean_KD, mixture.root_KDD), (0 * rest.weight_K, rest.mean_KD, rest.root_KDD), strict=True)
+    both = zip(
+        (mixture.weight_K, mixture.mean_KD, mixture.root_KDD),
+        (0 * rest.weight_K, rest.mean_KD, rest.root_KDD),
+        strict=True,
+    )
     return Mixture(*(np.concatenate(parts) for parts in both))
 
 

@@ -135,7 +135,12 @@ def start(
 
 
 def sample(
-    config: Config, weights: dict[str, Tensor], labels_N: NDArray[np.int64], indices_N: NDArray[np.int64], seed: int, device: str
+    config: Config,
+    weights: dict[str, Tensor],
+    labels_N: NDArray[np.int64],
+    indices_N: NDArray[np.int64],
+    seed: int,
+    device: str,
 ) -> NDArray[np.uint8]:
     """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
     height, width, channels, classes = weights["shape"].tolist()

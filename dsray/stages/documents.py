@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import yaml
 
 from dsray import schema
+from dsray.kinds import kind
 from dsray.lake import shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
@@ -94,7 +95,7 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         signals=signals,
         classes=_classes(made, synthetic, classes),
         real_grid=_grid(made["render"], work, classes),
-        grids=[page.Grid(part.name, _grid(part.manifest, work, classes)) for part in synthetic],
+        grids=[page.Grid(part.name, _grid(part.manifest, work, classes), _drawn(part.manifest)) for part in synthetic],
         grid_classes=classes,
         training=[_curve(name.split()[1], m, work) for name, m in made.items() if m.stage == "train"],
         scores=scores(made, step.params["gates"]),
@@ -130,6 +131,7 @@ def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], li
         for rule, count in by_count(made["select"].details["quarantine"])
     ]
     limits = {signal: (low, high) for _, signal, low, high in work.recipe.select.drop.ranges()}
+    meanings = kind(work.recipe.kind).MEANINGS
     histograms = []
     for name, (kept_values, dropped_values) in columns.items():
         low, high = limits.get(name, (None, None))
@@ -137,7 +139,7 @@ def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], li
             kept_values, dropped_values, [m for m in (low, high) if m is not None]
         )
         if edges:
-            histograms.append(page.Histogram(name, "", edges, kept_bins, dropped_bins, low, high))
+            histograms.append(page.Histogram(name, meanings.get(name, ""), edges, kept_bins, dropped_bins, low, high))
     return rules, histograms
 
 
@@ -158,6 +160,10 @@ def _collect_examples(
         png = grid.thumbnail(source["payload"]) if source["payload"] else None
         examples.setdefault(found["rule"], []).append(page.Example(png, found["value"] or "", source["url"]))
         thresholds.setdefault(found["rule"], found["threshold"] or "")
+
+
+def _drawn(manifest: Manifest) -> str:
+    return f"{manifest.counts['kept']:,} rows drawn with seed {manifest.params['seed']}"
 
 
 def _classes(made: Made, synthetic: list[Part], classes: list[str]) -> dict[str, dict[str, dict[str, int]]]:
@@ -269,7 +275,9 @@ def _thresholds(recipe: Recipe) -> dict[str, str]:
     """Rule → its threshold in words."""
     found = {}
     for rule, _, low, high in recipe.select.drop.ranges():
-        found[rule] = " ".join(f"{word} {limit:g}" for word, limit in (("min", low), ("max", high)) if limit is not None)
+        found[rule] = " ".join(
+            f"{word} {limit:g}" for word, limit in (("min", low), ("max", high)) if limit is not None
+        )
     if recipe.select.duplicates.radius is not None:
         found["near_duplicate"] = f"radius {recipe.select.duplicates.radius}"
     return found

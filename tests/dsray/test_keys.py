@@ -34,7 +34,7 @@ def test_everything_that_makes_a_thing_is_in_its_key():
 
 
 def test_what_json_cannot_say_is_refused():
-    with pytest.raises(ValueError, match="NaN|nan|JSON"):
+    with pytest.raises(ValueError, match=r"NaN|nan|JSON"):
         keys.canonical({"x": float("nan")})
     with pytest.raises(TypeError):
         keys.canonical({"x": object()})

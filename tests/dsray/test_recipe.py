@@ -29,9 +29,9 @@ def test_the_recipe_that_ships_is_right():
     assert [rule for rule, *_ in digits.select.drop.ranges()] == [
         "min_side",
         "max_aspect",
-        "blur",
         "dark",
         "low_information",
+        "blur",
     ]
     assert digits.texts() == ["caption"]
 

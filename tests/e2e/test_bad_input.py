@@ -94,7 +94,10 @@ def small_disk(tmp_path: Path):
 
 def test_a_gate_that_fails_names_the_number_and_the_next_run_goes_on(built, recipe_text, tmp_path):
     folder, _, _ = built
-    models = "synthesize:\n  vae: {preset: tiny, rows: 60, workers: 1}\nevaluate: {seeds: 1, gates: {usefulness: {min: %s}}}\n"
+    models = (
+        "synthesize:\n  vae: {preset: tiny, rows: 60, workers: 1}\n"
+        "evaluate: {seeds: 1, gates: {usefulness: {min: %s}}}\n"
+    )
     path = tmp_path / "r.yaml"
     path.write_text(recipe_text + models % "0.999")
     line = said(dsray("run", path, "--lake", f"file://{folder}", cwd=tmp_path), GateError.exit_code)

@@ -88,12 +88,12 @@ def test_a_second_run_makes_nothing_and_starts_nothing(built, recipe_file):
 def test_a_threshold_reuses_what_it_does_not_concern(built, recipe_text, ray_session):
     folder, _, _ = built
     with lake(folder) as store:
-        planned = build.plan(recipes.parse(recipe_text.replace("blur: {min: 15}", "blur: {min: 16}")), store)
+        planned = build.plan(recipes.parse(recipe_text.replace("blur: {min: 200}", "blur: {min: 201}")), store)
     states = {step.name: step.state for step in planned}
     assert [states[name] for name in ("collect", "measure", "label")] == ["reuse"] * 3
     assert states["select"] == "make" and states["render"] == "unknown"
     why = next(step.why for step in planned if step.name == "select")
-    assert "select.drop.blur.min: 15.0 → 16.0" in why
+    assert "select.drop.blur.min: 200.0 → 201.0" in why
 
 
 def test_a_change_that_changes_nothing_stops_there(built, recipe_text, ray_session):

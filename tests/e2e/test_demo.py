@@ -1,4 +1,4 @@
-"""The demo, whole, as a user runs it: every stage on real input, models that are worth having, and nothing to do after."""
+"""The demo, whole, as a user runs it: every stage on real input, useful models, and nothing to do after."""
 
 import json
 import subprocess
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from runs import dsray
 
 from dsray.demo.gallery import gallery
+from runs import dsray
 
 ROWS = 2000
 """Synthetic rows of each model, as the recipe asks."""
@@ -40,7 +40,16 @@ def test_the_table_says_what_became_of_every_row(demo, release):
     _, printed = demo
     manifest = json.loads((release / "manifest.json").read_text())
     assert manifest["rows_in"] == manifest["stages"]["render"]["counts"]["kept"] + sum(manifest["quarantine"].values())
-    for word in (*manifest["quarantine"], "rows in", "kept", "augmented", "synthetic, gan", "usefulness, vae", "release", "report"):
+    for word in (
+        *manifest["quarantine"],
+        "rows in",
+        "kept",
+        "augmented",
+        "synthetic, gan",
+        "usefulness, vae",
+        "release",
+        "report",
+    ):
         assert word in printed
     assert set(manifest["quarantine"]) == set(gallery(None).plan.values())
 
@@ -62,7 +71,9 @@ def test_synthetic_rows_are_useful_and_no_copies(release, model):
 def test_each_synthetic_row_names_model_seed_and_index(release, model):
     manifest = json.loads((release / "manifest.json").read_text())
     tables = [pq.read_table(path) for path in sorted((release / "train").glob(f"{model}-*.parquet"))]
-    rows = [row for table in tables for row in table.select(["origin", "model", "seed", "index", "label", "id"]).to_pylist()]
+    rows = [
+        row for table in tables for row in table.select(["origin", "model", "seed", "index", "label", "id"]).to_pylist()
+    ]
     assert len(rows) == ROWS and {row["origin"] for row in rows} == {"synthetic"}
     assert sorted(row["index"] for row in rows) == list(range(ROWS))
     assert {row["seed"] for row in rows} == {manifest["recipe"]["seed"]} and len({row["model"] for row in rows}) == 1

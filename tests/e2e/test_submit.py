@@ -1,6 +1,7 @@
 """The same build on a running Ray cluster, through its Jobs API."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from runs import dsray, release_bytes
+
+RAY_FOLDER = "/tmp/ray-submit-test"
+"""Short: Ray puts sockets in it, whose paths have a limit."""
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     environment.pop("RAY_ADDRESS", None)
     head = subprocess.Popen(
         [folder / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}", "--include-dashboard=true",
-         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--temp-dir=/tmp/ray-submit-test", "--min-worker-port=0",
+         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={RAY_FOLDER}", "--min-worker-port=0",
          "--max-worker-port=0", "--dashboard-agent-listen-port=0", "--object-store-memory=150000000"],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
@@ -47,6 +51,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             head.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, 9)
+        shutil.rmtree(RAY_FOLDER, ignore_errors=True)
 
 
 def wait_for(port: int) -> None:

@@ -3,11 +3,12 @@
 from dsray.kinds.image.augment import apply, plan
 from dsray.kinds.image.codec import Decoded, Undecodable, decode, encode, from_arrays, to_arrays
 from dsray.kinds.image.render import render, thumbnail
-from dsray.kinds.image.signals import FACTS, measure
+from dsray.kinds.image.signals import FACTS, MEANINGS, measure
 from dsray.kinds.image.signature import signature
 
 __all__ = [
     "FACTS",
+    "MEANINGS",
     "Decoded",
     "Undecodable",
     "apply",

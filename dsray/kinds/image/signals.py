@@ -15,7 +15,19 @@ from dsray.kinds.image.signature import signature
 DARK, BRIGHT = 32, 223
 """A pixel is dark below, bright above: the outer eighths of the range."""
 
-SIGNALS = ("side", "aspect", "blur", "brightness", "contrast", "dark", "bright", "low_information", "colourfulness")
+MEANINGS = {
+    "side": "shorter side, pixels",
+    "aspect": "longer side over shorter side",
+    "blur": "variance of the Laplacian; low is blurred",
+    "brightness": "mean grey level",
+    "contrast": "standard deviation of grey levels",
+    "dark": f"share of pixels darker than {DARK}",
+    "bright": f"share of pixels brighter than {BRIGHT}",
+    "low_information": "entropy of grey levels, bits; 0 is one flat grey",
+    "colourfulness": "0 is grey, above 60 vivid",
+}
+
+SIGNALS = tuple(MEANINGS)
 
 FACTS = pa.schema(
     [

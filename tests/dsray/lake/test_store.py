@@ -136,7 +136,26 @@ def test_open_reads_anywhere(store: Store):
         assert file.read(500) == data[70_000:70_500]
 
 
-@pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".", "a\nb", "a\0b", "a\\b", ".meta/x", "a/.tmp/b", "x" * 181, "a/" * 500 + "a"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "../a",
+        "a/../b",
+        "a/./b",
+        ".",
+        "a\nb",
+        "a\0b",
+        "a\\b",
+        ".meta/x",
+        "a/.tmp/b",
+        "x" * 181,
+        "a/" * 500 + "a",
+    ],
+)
 def test_names_that_a_store_could_not_hold_are_refused(store: Store, name: str):
     for ask in (store.read, store.head, store.delete, store.open, lambda n: store.create(n, b"")):
         with pytest.raises(LakeError):
@@ -189,7 +208,23 @@ def test_probe_refuses_a_store_that_breaks_a_promise(store: Store, promise: str)
     assert list(store.list("")) == []
 
 
-@pytest.mark.parametrize("url", ["", "lake", "/tmp/lake", "gs://bucket", "http://host/bucket", "s3://", "s3:///x", "s3://key:secret@bucket/x", "s3://b/../c", "s3://b?x=1", "file://host/x", "file:relative"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "lake",
+        "/tmp/lake",
+        "gs://bucket",
+        "http://host/bucket",
+        "s3://",
+        "s3:///x",
+        "s3://key:secret@bucket/x",
+        "s3://b/../c",
+        "s3://b?x=1",
+        "file://host/x",
+        "file:relative",
+    ],
+)
 def test_other_addresses_are_refused_and_secrets_not_repeated(url: str):
     with pytest.raises(LakeError) as caught:
         open_store(url)

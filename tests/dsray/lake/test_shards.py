@@ -1,0 +1,213 @@
+"""Shards: the same rows are the same bytes, the first writer's receipt stands, damage is named."""
+
+import io
+import json
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsray import keys, schema
+from dsray.errors import DamagedError, LakeError
+from dsray.lake import shards
+from dsray.lake.shards import Receipt
+from dsray.lake.store import Missing, Store, open_store
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("n", pa.int64()),
+        ("x", pa.float64()),
+        ("tags", pa.list_(pa.string())),
+        ("media", schema.MEDIA),
+        ("payload", pa.large_binary()),
+    ],
+    metadata={"huggingface": "{}"},
+)
+ROW = st.fixed_dictionaries(
+    {
+        "id": st.none() | st.text(max_size=9),
+        "n": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "x": st.none() | st.floats(allow_nan=False),
+        "tags": st.none() | st.lists(st.text(max_size=3), max_size=3),
+        "media": st.none() | st.fixed_dictionaries({"bytes": st.binary(max_size=40), "path": st.none() | st.just("a")}),
+        "payload": st.none() | st.binary(max_size=99),
+    }
+)
+
+
+def pictures(rows: int, side: int = 40) -> pa.Table:
+    random = np.random.default_rng(rows)
+    payloads = [random.bytes(side) for _ in range(rows)]
+    return pa.table({"id": [keys.digest(p)[:32] for p in payloads], "n": range(rows), "payload": payloads})
+
+
+@given(st.lists(ROW, max_size=30), st.data())
+@settings(max_examples=60, deadline=None)
+def test_encoding_depends_on_rows_not_on_how_they_were_put_together(rows: list[dict], data: st.DataObject):
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    cut = data.draw(st.integers(0, len(rows)))
+    pieces = pa.concat_tables([table.slice(0, cut), table.slice(cut), table.slice(0, 0)])
+    inside = pa.concat_tables([table.slice(0, 1), table, table]).slice(min(1, len(rows)), len(rows))
+    assert shards.encode(table) == shards.encode(table) == shards.encode(pieces) == shards.encode(inside)
+
+
+@given(st.lists(ROW, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_encoding_loses_nothing(rows: list[dict]):
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    back = pq.read_table(io.BytesIO(shards.encode(table)))
+    assert back.equals(table)
+    assert back.schema.metadata == SCHEMA.metadata
+
+
+def test_big_rows_make_small_row_groups():
+    big = pq.ParquetFile(io.BytesIO(shards.encode(pictures(2000, 40_000))))
+    small = pq.ParquetFile(io.BytesIO(shards.encode(pictures(2000, 40))))
+    assert small.num_row_groups == 1
+    assert big.num_row_groups > 3
+    assert sum(big.metadata.row_group(i).num_rows for i in range(big.num_row_groups)) == 2000
+
+
+def test_pandas_reads_a_shard():
+    table = pictures(50)
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(shards.encode(table))), table.to_pandas())
+
+
+def test_what_is_written_reads_back_whole_and_by_columns(store: Store):
+    table = pictures(300)
+    name = shards.name_of("measure", "ab" * 32)
+    receipt = shards.write(store, name, table, {"in": 300, "kept": 300})
+    assert name == f"shards/measure/ab/{'ab' * 32}.parquet"
+    assert receipt == Receipt(name, keys.digest(store.read(name)), 300, len(store.read(name)), {"in": 300, "kept": 300})
+    assert shards.adopt(store, name) == receipt
+    assert shards.read(store, receipt).equals(table)
+    assert shards.read(store, receipt, ["n", "id"]).equals(table.select(["n", "id"]))
+
+
+def test_columns_inside_columns_read(store: Store):
+    rows = [{"media": {"bytes": b"%d" % i, "path": str(i)}, "n": i} for i in range(9)]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([("media", schema.MEDIA), ("n", pa.int64())]))
+    receipt = shards.write(store, "s.parquet", table)
+    assert shards.read(store, receipt, ["media.path"])["media"].to_pylist() == [{"path": str(i)} for i in range(9)]
+
+
+def test_reading_columns_moves_few_bytes(store: Store):
+    receipt = shards.write(store, "s.parquet", pictures(200, 20_000))
+    with store.open(receipt.name) as file:
+        read = 0
+
+        class Counting(io.RawIOBase):
+            def readable(self):
+                return True
+
+            def seekable(self):
+                return True
+
+            def seek(self, offset, whence=0):
+                return file.seek(offset, whence)
+
+            def tell(self):
+                return file.tell()
+
+            def read(self, size=-1):
+                nonlocal read
+                data = file.read(size if size >= 0 else None)
+                read += len(data)
+                return data
+
+        pq.ParquetFile(Counting()).read(columns=["n"])
+    assert read < receipt.bytes / 10
+
+
+def test_the_first_writer_stands_and_others_adopt(store: Store):
+    first = shards.write(store, "s.parquet", pictures(3), {"kept": 3})
+    second = shards.write(store, "s.parquet", pictures(4), {"kept": 4})
+    assert second == first
+    assert shards.read(store, second).num_rows == 3
+
+
+def test_raw_shards_are_named_by_their_bytes(store: Store):
+    one, same, other = (shards.write_raw(store, "gallery", pictures(n)) for n in (5, 5, 6))
+    assert one == same
+    assert one.name == f"raw/gallery/{one.digest[:2]}/{one.digest}.parquet"
+    assert keys.digest(store.read(one.name)) == one.digest
+    assert [entry.name for entry in store.list("raw/gallery/")] == sorted([one.name, other.name])
+
+
+def test_what_is_not_there(store: Store):
+    assert shards.adopt(store, "none.parquet") is None
+    for columns in (None, ["id"]):
+        with pytest.raises(Missing):
+            shards.read(store, Receipt("none.parquet", "0" * 64, 1, 1), columns)
+    receipt = shards.write(store, "s.parquet", pictures(3))
+    with pytest.raises(LakeError, match="no column colour") as caught:
+        shards.read(store, receipt, ["id", "colour"])
+    assert not isinstance(caught.value, DamagedError)
+
+
+@pytest.mark.parametrize("columns", [None, ["id"]])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+def test_damage_is_named(store: Store, damage: str, columns: list[str] | None):
+    receipt = shards.write(store, "s.parquet", pictures(500))
+    data = bytearray(store.read(receipt.name))
+    data[5000] ^= 1  # in the middle of the ids
+    made = {"flip": bytes(data), "cut": bytes(data[: len(data) // 2]), "empty": b"", "text": b"<html>"}[damage]
+    store.delete(receipt.name)
+    store.create(receipt.name, made)
+    with pytest.raises(DamagedError, match=r"s\.parquet is damaged"):
+        shards.read(store, receipt, columns)
+
+
+@given(offset=st.integers(0, 40_000), bit=st.integers(0, 7))
+@settings(max_examples=100, deadline=None)
+def test_a_flipped_bit_in_a_page_gives_the_same_values_or_an_error(tmp_path_factory, offset: int, bit: int):
+    table = pictures(500)
+    data = bytearray(shards.encode(table))
+    digest = keys.digest(bytes(data))
+    data[offset % (len(data) - 4000)] ^= 1 << bit
+    store = open_store(f"file://{tmp_path_factory.mktemp('lake')}")
+    store.create("s", bytes(data))
+    receipt = Receipt("s", digest, 500, len(data))
+    with pytest.raises(DamagedError):
+        shards.read(store, receipt)
+    with suppress(DamagedError):
+        assert shards.read(store, receipt, ["n", "id"]).equals(table.select(["n", "id"]))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {},
+        {"digest": "x"},
+        {"digest": "0" * 64, "rows": "many", "counts": "{}"},
+        {"digest": "0" * 64, "rows": "1", "counts": "[1]"},
+    ],
+)
+def test_an_object_without_a_receipt_is_not_adopted(store: Store, meta: dict[str, str]):
+    store.create("s.parquet", b"whatever", meta)
+    with pytest.raises(DamagedError, match="carries no receipt"):
+        shards.write(store, "s.parquet", pictures(3))
+
+
+@given(counts=st.dictionaries(st.text(max_size=8), st.integers(0, 2**40), max_size=20))
+@settings(max_examples=40, deadline=None)
+def test_counts_fit_into_metadata_or_are_refused(counts: dict[str, int]):
+    class Kept:
+        url = "kept://"
+
+        def create(self, name, data, meta):
+            assert all(value.isascii() and value.isprintable() for value in meta.values())
+            assert sum(map(len, [*meta, *meta.values()])) < 1900
+            assert json.loads(meta["counts"]) == counts
+            return True
+
+    try:
+        assert shards.write(Kept(), "s", pictures(1), counts).counts == counts
+    except ValueError:
+        assert len(json.dumps(counts)) > 1000

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from scipy import linalg
+
+from dsray.metrics import classifier, distance
+
+
+def textbook(a, b):
+    mean = a.mean(0) - b.mean(0)
+    cov_a, cov_b = np.cov(a.T), np.cov(b.T)
+    return mean @ mean + np.trace(cov_a + cov_b - 2 * linalg.sqrtm(cov_a @ cov_b).real)
+
+
+def test_it_agrees_with_the_formula_by_scipys_matrix_root():
+    random = np.random.default_rng(0)
+    a = random.normal(size=(200, 6)) @ random.normal(size=(6, 6))
+    b = random.normal(size=(150, 6)) @ random.normal(size=(6, 6)) + 1
+    assert distance.frechet(a, b) == pytest.approx(textbook(a, b), rel=1e-6)
+
+
+def test_the_closed_form_in_one_dimension():
+    a, b = np.array([[-1.0], [1.0]]) * 3, np.array([[-1.0], [1.0]]) + 5
+    deviation = np.sqrt(2)  # of (-1, 1) with n - 1
+    assert distance.frechet(a, b) == pytest.approx(25 + (3 * deviation - deviation) ** 2)
+
+
+def test_it_is_a_distance():
+    random = np.random.default_rng(1)
+    a, b = random.normal(size=(40, 5)), random.normal(size=(40, 5)) + 2
+    assert distance.frechet(a, a) == pytest.approx(0, abs=1e-9)
+    assert distance.frechet(a, b) == pytest.approx(distance.frechet(b, a))
+    assert distance.frechet(a, b) == pytest.approx(distance.frechet(a + 7, b + 7))
+
+
+def test_fewer_rows_than_numbers_and_constant_numbers_are_fine():
+    random = np.random.default_rng(2)
+    a = np.hstack([random.normal(size=(4, 10)), np.ones((4, 3))])
+    assert distance.frechet(a, a) == pytest.approx(0, abs=1e-9)
+    assert distance.frechet(a, a + 1) == pytest.approx(13)
+
+
+def test_real_rows_are_near_and_noise_is_far(digits, monkeypatch):
+    monkeypatch.setattr(classifier, "STEPS", 100)
+    (images, labels), (held_out, _) = digits
+    train, other = images[:800], images[800:]
+    near = distance.learned_distance(train, labels[:800], held_out, other, 10, seed=0)
+    noise = np.random.default_rng(0).integers(0, 256, other.shape).astype(np.uint8)
+    far = distance.learned_distance(train, labels[:800], held_out, noise, 10, seed=0)
+    assert near["n"] == 200 and far["floor"] == near["floor"] > 0
+    assert near["ratio"] < 3 < 10 < far["ratio"]

@@ -1,0 +1,25 @@
+import numpy as np
+
+from dsray.metrics import classifier, utility
+
+
+def test_good_rows_are_useful_and_wrong_labels_are_not(digits, monkeypatch):
+    monkeypatch.setattr(classifier, "STEPS", 150)
+    (images, labels), test = digits
+    real, good = (images[:600], labels[:600]), (images[600:], labels[600:])
+    useful = utility.usefulness(real, good, test, 10, seeds=[0, 1])
+    assert 0.9 < useful["ratio"] < 1.1
+    assert useful["mean"]["both"] > useful["mean"]["real"] - 0.02
+    assert (useful["rows_real"], useful["rows_synthetic"]) == (600, 600)
+    assert len(useful["real"]) == len(useful["synthetic"]) == len(useful["both"]) == 2
+    shuffled = images[600:], np.roll(labels[600:], 1)
+    assert utility.usefulness(real, shuffled, test, 10, seeds=[0])["ratio"] < 0.5
+
+
+def test_the_ratio_is_of_the_means(monkeypatch):
+    found = iter([0.8, 1.0, 0.6, 0.3, 0.9, 0.9])
+    monkeypatch.setattr(utility, "accuracy", lambda *_: next(found))
+    rows = np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64)
+    useful = utility.usefulness(rows, rows, rows, 2, seeds=[0, 1])
+    assert useful["real"] == [0.8, 1.0] and useful["synthetic"] == [0.6, 0.3]
+    assert abs(useful["ratio"] - 0.5) < 1e-12 and abs(useful["std"]["real"] - 0.1) < 1e-12
