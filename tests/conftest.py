@@ -1,5 +1,6 @@
 """One Ray and one S3 server for the whole session, and raw rows that every stage's tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from dsray.lake.store import Store, open_store
 from rows import drawing, png, raw_table
+
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+"""Ray's workers import the tests' own modules too."""
 
 
 @pytest.fixture

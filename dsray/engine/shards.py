@@ -109,4 +109,4 @@ def cause(error: BaseException) -> DsrayError:
             return seen
         seen = inner if isinstance(inner, BaseException) else seen.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return ClusterError(f"A task failed on the cluster: {lines[-1].strip()}", _GO_ON)
+    return ClusterError(f"A task failed on the cluster: {lines[-1].strip().rstrip('.')}.", _GO_ON)

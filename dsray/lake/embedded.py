@@ -202,7 +202,7 @@ def _make_bucket(server: Server) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     keys = {"aws_access_key_id": server.access_key, "aws_secret_access_key": server.secret_key}
-    client = s3.client(True, attempts=1, endpoint_url=server.endpoint, region_name=REGION, **keys)
+    client = s3.client(server.endpoint, attempts=1, **keys)
     until = time.monotonic() + keeper.READY_S
     while True:
         try:

@@ -89,6 +89,7 @@ class Server:
         for stale in data.glob("m[0-9]*"):  # the master's state goes by its port; what matters is in the volumes
             if stale.name != f"m{self._ports['master']}":
                 shutil.rmtree(stale, ignore_errors=True)
+        _lock_side_doors(self._scratch / "security.toml")
         (data / "mini.options").unlink(missing_ok=True)  # what weed remembers of an earlier start
         env = {
             **os.environ,
@@ -105,7 +106,8 @@ class Server:
     def _command(self, data: Path) -> list[str]:
         ports = [f"-{name}.port{kind}={self._ports[name + kind]}" for name in _SERVICES for kind in ("", ".grpc")]
         return [
-            self._weed, "-logtostderr=true", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports,
+            self._weed, "-logtostderr=true", f"-config_dir={self._scratch}", "mini", f"-dir={data}", *ports,
+            "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
             "-s3.autoCreateBucket=false", "-volume.preStopSeconds=0",
             # With an old state the leader is elected too late for the volume server, which then waits for 5 s.
@@ -217,6 +219,13 @@ def _keys(path: Path) -> dict[str, str]:
         temp.rename(path)
     keys: dict[str, str] = json.loads(path.read_text())
     return keys
+
+
+def _lock_side_doors(path: Path) -> None:
+    """Keys that nobody knows for SeaweedFS's own HTTP interface, which would hand out objects without ours."""
+    sections = ("jwt.filer_signing", "jwt.filer_signing.read")
+    path.touch(0o600)
+    path.write_text("".join(f'[{section}]\nkey = "{secrets.token_hex(24)}"\n' for section in sections))
 
 
 def _ports(path: Path, again: bool) -> dict[str, int]:

@@ -239,11 +239,11 @@ def _settings() -> tuple[tuple[str, str], ...]:
 def _connect(pid: int, settings: tuple[tuple[str, str], ...]) -> "S3Client":
     """One client a process and environment; botocore's clients are safe to share between threads."""
     chosen = dict(settings)
-    return client(path_style="AWS_ENDPOINT_URL" in chosen or "AWS_ENDPOINT_URL_S3" in chosen)
+    return client(chosen.get("AWS_ENDPOINT_URL_S3") or chosen.get("AWS_ENDPOINT_URL"))
 
 
-def client(path_style: bool, attempts: int = _ATTEMPTS, **where: str) -> "S3Client":
-    """A client with bounded waits; `where` overrides what the AWS environment says."""
+def client(endpoint: str | None, attempts: int = _ATTEMPTS, **keys: str) -> "S3Client":
+    """A client with bounded waits. What is not given, the AWS environment says."""
     import boto3
     import botocore.session
     from botocore.config import Config
@@ -256,10 +256,11 @@ def client(path_style: bool, attempts: int = _ATTEMPTS, **where: str) -> "S3Clie
         read_timeout=_READ_S,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
-        s3={"addressing_style": "path" if path_style else "auto"},
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        proxies={} if endpoint and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1") else None,
     )
-    region = where.pop("region_name", None) or session.region_name or "us-east-1"
-    return session.client("s3", config=config, region_name=region, **where)  # type: ignore[call-overload,no-any-return]  # names and keys only
+    region = session.region_name or "us-east-1"
+    return session.client("s3", config=config, region_name=region, endpoint_url=endpoint, **keys)  # type: ignore[call-overload,no-any-return]  # names and keys only
 
 
 @lru_cache(maxsize=1)
@@ -273,7 +274,7 @@ def _loader() -> Any:
 def warm() -> None:
     """Imports and parses what the first client needs, so that it can be done while a server starts."""
     with _LOCK:
-        client(True, endpoint_url="http://127.0.0.1:1", aws_access_key_id="none", aws_secret_access_key="none")
+        client("http://127.0.0.1:1", aws_access_key_id="none", aws_secret_access_key="none")
 
 
 @lru_cache(maxsize=4)

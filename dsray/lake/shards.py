@@ -1,9 +1,10 @@
 """Shards: one Parquet object a shard, made in memory, put once, with its receipt in the object's metadata."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from dsray.lake.store import Missing, Store
 
 _GROUP_BYTES = 16 * 2**20  # of values in a row group: what a reader holds at once
 _GROUP_ROWS = (64, 65536)
+_TRIED_ROWS, _TRIED_BYTES = 32, 16384  # of a column of bytes, to see whether they compress
 _LONGEST_COUNTS = 1500  # bytes: S3 keeps 2 KB of metadata in all
 
 
@@ -29,12 +31,15 @@ class Receipt:
 
 
 def encode(table: pa.Table) -> bytes:
-    """Parquet, zstd 3. The same rows and schema give the same bytes, however the table is cut into chunks."""
+    """Parquet; zstd 3, but for media that are compressed already. The same rows and schema give the same bytes, however
+    the table is cut into chunks."""
     table = table.combine_chunks()
     plain = [f.name for f in table.schema if not _holds_bytes(f.type)]
+    zstd = {leaf: "zstd" if _shrinks(values) else "none" for leaf, values in _leaves(table)}
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table, sink, row_group_size=_group_rows(table), compression="zstd", compression_level=3,
+        table, sink, row_group_size=_group_rows(table),
+        compression=zstd, compression_level={leaf: 3 for leaf, codec in zstd.items() if codec == "zstd"},
         use_dictionary=plain, write_statistics=plain, write_page_checksum=True,
     )  # fmt: skip
     return bytes(sink.getvalue())
@@ -125,6 +130,26 @@ def _weight(column: pa.ChunkedArray) -> int:
     if _holds_bytes(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return int(pc.sum(pc.binary_length(column)).as_py() or 0)
     return 8 * len(column)
+
+
+def _leaves(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """Parquet's own columns: a struct's fields by their path (`media.bytes`)."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_struct(column.type):
+            fields = [column.type.field(i).name for i in range(column.type.num_fields)]
+            inner = pa.table([pc.struct_field(column, i) for i in range(len(fields))], fields)
+            yield from ((f"{name}.{leaf}", values) for leaf, values in _leaves(inner))
+        else:
+            yield name, column
+
+
+def _shrinks(column: pa.ChunkedArray) -> bool:
+    """Whether zstd is worth its time. Of bytes, some rows are tried: JPEG, PNG and the like don't get smaller."""
+    if not _holds_bytes(column.type) or not len(column):
+        return True
+    tried = column.take(np.linspace(0, len(column) - 1, _TRIED_ROWS).astype(np.int64))
+    sample = b"".join(value[:_TRIED_BYTES] for value in tried.drop_null().to_pylist())
+    return len(pa.compress(sample, "zstd", asbytes=True)) < 0.9 * len(sample)
 
 
 def _holds_bytes(type_: pa.DataType) -> bool:

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: what synthetic rows are worth, how far they are from real ones, and whether they are copies."""
+"""Arrays in, numbers out: what synthetic rows are worth, how far from real ones they are, and which are copies."""

@@ -51,7 +51,7 @@ class Classifier(nn.Module):
 
 
 def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int) -> Classifier:
-    """A classifier after a fixed number of steps, whatever the number of rows: equal budgets for all that is compared."""
+    """A classifier after a fixed number of steps, whatever the number of rows: what is compared has equal budgets."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Classifier(images_NHWC.shape[3], classes)
@@ -85,7 +85,7 @@ def features(net: Classifier, images_NHWC: Images) -> NDArray[np.float64]:
 
 def _batches(images_NHWC: Images) -> list[Tensor]:
     images = _tensor(images_NHWC)
-    return [_scaled(part) for part in images.split(_EVALUATE)]
+    return [_scaled(part) for part in torch.split(images, _EVALUATE)]
 
 
 def _order(count: int, seed: int) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
 """Copies: synthetic rows that lie much nearer to one training row than rows that were never seen do.
 
-Measured is d1/d2, the distance to the nearest over that to the second nearest training row: it knows how crowded a place
-is, so blur and plain styles, which lie near to many rows at once, are no copies, and a row hugging a single one is.
-(Nearest-neighbour distance ratio; Lowe 2004.) It cannot see what was memorised without being reproduced.
+Measured is d1/d2, the distance to the nearest over that to the second nearest training row (Lowe 2004): it knows how
+crowded a place is, so blur and plain styles, which lie near to many rows at once, are no copies, and a row that hugs a
+single one is. It cannot see what was memorised without being reproduced.
 """
 
 from typing import Any, TypedDict

@@ -67,4 +67,4 @@ def _some(count: int, n: int, seed: int) -> NDArray[np.int64]:
 def _root(x_ND: Floats) -> Floats:
     """R [M, D] with RᵀR the covariance of the rows: the triangular factor of the centred rows."""
     centred_ND = x_ND - x_ND.mean(0)
-    return np.linalg.qr(centred_ND / max(1, len(x_ND) - 1) ** 0.5, mode="r")
+    return np.asarray(np.linalg.qr(centred_ND / max(1, len(x_ND) - 1) ** 0.5, mode="r"))

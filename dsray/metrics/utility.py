@@ -1,4 +1,4 @@
-"""Usefulness: how well a classifier does on real held-out rows after it was trained on synthetic ones (arXiv:1706.02633)."""
+"""Usefulness: how well a classifier that learned from synthetic rows does on real held-out ones (arXiv:1706.02633)."""
 
 from collections.abc import Sequence
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""The numbers that make a model, and the presets that a recipe names. No torch: a plan needs them and must stay fast."""
+"""The numbers that make a model, and the presets that a recipe names. Without torch: a plan needs them, fast."""
 
 from dataclasses import dataclass
 

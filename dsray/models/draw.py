@@ -1,4 +1,4 @@
-"""Latents → images, so that a row's bytes depend on its own latent and class only, never on the rows it is sampled with."""
+"""Latents → images: a row's bytes depend on its own latent and class, never on the rows it is sampled with."""
 
 import numpy as np
 import torch

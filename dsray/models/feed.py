@@ -1,4 +1,4 @@
-"""What a step trains on: a pure function of (seed, step, place in the global batch), so that a resumed or resized run sees the same."""
+"""What a step trains on: a function of (seed, step, place in the global batch). A resumed or resized run sees the same."""
 
 import numpy as np
 import torch

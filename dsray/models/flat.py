@@ -10,7 +10,7 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 class Flat:
-    """Moves a module's parameters into one vector [P] (they become views of it) and trains them by Adam (arXiv:1412.6980)."""
+    """A module's parameters, moved into one vector [P] that they become views of, trained by Adam (arXiv:1412.6980)."""
 
     def __init__(self, module: nn.Module, beta1: float, beta2: float) -> None:
         self.parameters = list(module.parameters())
@@ -56,5 +56,5 @@ class Flat:
 def named(module: nn.Module, vector_P: Tensor) -> dict[str, Tensor]:
     """A vector [P] as the module's parameters are named and shaped."""
     sizes = [p.numel() for p in module.parameters()]
-    parts = vector_P.detach().clone().split(sizes)
+    parts = torch.split(vector_P.detach().clone(), sizes)
     return {name: part.view(p.shape) for (name, p), part in zip(module.named_parameters(), parts, strict=True)}

@@ -48,7 +48,7 @@ class Discriminator(nn.Module):
 
 
 class Training:
-    """Alternating steps of discriminator and generator; everything is a function of (seed, step, place in the batch)."""
+    """Alternating steps of discriminator and generator; all is a function of (seed, step, place in the batch)."""
 
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes

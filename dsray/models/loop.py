@@ -1,4 +1,4 @@
-"""Steps, checkpoints, resume: what is the same for every model. No Ray, no storage: the caller gives `reduce` and `save`."""
+"""Steps, checkpoints, resume: the same for every model. No Ray, no storage: the caller gives `reduce` and `save`."""
 
 import math
 import time
@@ -17,7 +17,7 @@ _REPORT_S = 2.0
 
 
 class Training(Protocol):
-    """One model being trained. A step is a function of the state, the step's number and the keyed data: nothing else."""
+    """One model being trained. A step is a function of the state, its number and the keyed data: nothing else."""
 
     steps: int  # in the whole training
     batch: int  # images a step, over all workers
@@ -33,7 +33,7 @@ class Training(Protocol):
     def load(self, state: State) -> None: ...
 
     def weights(self) -> State:
-        """What `sample` needs, at any step: a function of the state and the data, as the prior that a VAE fits to them."""
+        """What `sample` needs, at any step: a function of the state and the data, the fitted prior of a VAE included."""
         ...
 
 

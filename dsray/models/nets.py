@@ -4,9 +4,14 @@ Residual, without normalisation, started so that every block is the identity (Fi
 arXiv:2501.05441). The side is halved (rounding up) until it is at most 8; the width doubles as the side halves.
 """
 
+from itertools import pairwise
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
 
 SMALLEST = 8
 SLOPE = 0.2
@@ -50,7 +55,8 @@ class Block(nn.Module):
         self.second = conv(channels, channels, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, SLOPE)), SLOPE))
+        hidden = F.leaky_relu(self.first(F.leaky_relu(x, SLOPE)), SLOPE)
+        return x + self.second(hidden)  # type: ignore[no-any-return]  # nn.Module is untyped
 
 
 class Reader(nn.Module):
@@ -65,7 +71,7 @@ class Reader(nn.Module):
         self.pad = (0, wide % 2, 0, height % 2)
         self.enter = conv(4 * channels, wide_L[0], gain=1.0)
         self.levels = nn.ModuleList(nn.Sequential(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
-        self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in zip(wide_L, wide_L[1:], strict=False))
+        self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in pairwise(wide_L))
         self.leave = linear(wide_L[-1] * self.sizes[-1][0] * self.sizes[-1][1], outputs, gain=GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +96,7 @@ class Painter(nn.Module):
         self.wide = wide_L[0]
         self.enter = linear(inputs, self.wide * self.sizes[0][0] * self.sizes[0][1])
         self.levels = nn.ModuleList(nn.Sequential(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
-        self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in zip(wide_L, wide_L[1:], strict=False))
+        self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in pairwise(wide_L))
         self.leave = conv(wide_L[-1], 4 * shape[2], gain=1.0)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -105,12 +111,12 @@ class Painter(nn.Module):
 
 
 def leaky_clamp(x: Tensor) -> Tensor:
-    """[-1, 1] as it is, a tenth of the slope beyond: flat black and white are easy to paint, and no gradient vanishes."""
+    """[-1, 1] as it is, a tenth of the slope beyond: flat black and white are easy, and no gradient vanishes."""
     inside = x.clamp(-1.0, 1.0)
     return inside + 0.1 * (x - inside)
 
 
-def seeded(seed: int, build: type[nn.Module], *args: object) -> nn.Module:
+def seeded(seed: int, build: type[Net], *args: object) -> Net:
     """Builds a network from a seed, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

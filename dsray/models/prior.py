@@ -29,7 +29,7 @@ class Mixture:
         """One row [D] for each number that picks a component and each vector of standard normals."""
         k_N = np.searchsorted(np.cumsum(self.weight_K), uniform_N * self.weight_K.sum(), side="right")
         k_N = np.minimum(k_N, np.flatnonzero(self.weight_K)[-1])
-        return self.mean_KD[k_N] + np.einsum("nij,nj->ni", self.root_KDD[k_N], normal_ND)
+        return np.asarray(self.mean_KD[k_N] + np.einsum("nij,nj->ni", self.root_KDD[k_N], normal_ND))
 
     def _joint(self, x_ND: Floats) -> Floats:
         """log(weight_k N(x; k)) [N, K]."""
@@ -98,7 +98,7 @@ def maximise(x_ND: Floats, share_NK: Floats, floor: float) -> Mixture:
 
 
 def _seeds(x_ND: Floats, components: int, seed: int) -> Floats:
-    """Rows far from each other: each next one is drawn with a chance that grows with its squared distance to those before."""
+    """Rows far from each other: the next is drawn with a chance that grows with its squared distance to those before."""
     draw_K = rng.uniform(seed, "mixture", np.zeros(1, np.uint64), draws=components)[0]
     chosen = [int(draw_K[0] * len(x_ND))]
     near_N = np.square(x_ND - x_ND[chosen[0]]).sum(1)

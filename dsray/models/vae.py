@@ -1,4 +1,4 @@
-"""A conditional σ-VAE (arXiv:2006.13202) and a mixture of Gaussians fitted to the latents of each class once it is trained.
+"""A conditional σ-VAE (arXiv:2006.13202), and for each class a mixture of Gaussians fitted to its latents.
 
 Drawing latents from what the encoder really makes (the aggregate posterior) instead of from N(0, 1) is what gives good
 samples (arXiv:1903.05789). Samples are the decoder's mean.
@@ -60,7 +60,7 @@ class Vae(nn.Module):
 
 
 class Training:
-    """Steps of the negative ELBO with the optimal σ; then the prior. All is a function of (seed, step, place in the batch)."""
+    """Steps of the negative ELBO with the optimal σ; all is a function of (seed, step, place in the batch)."""
 
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
@@ -102,7 +102,7 @@ class Training:
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
-        """The averaged decoder, and for each class the mixture that is fitted to its rows' latents under the averaged encoder."""
+        """The averaged decoder, and for each class the mixture fitted to its rows' latents by the averaged encoder."""
         net = Vae(self.config, self.shape, self.classes).to(self.feed.device)
         net.load_state_dict(named(self.net, self.average_P))
         mixtures = [self._fitted(net, number) for number in range(self.classes)]

@@ -38,8 +38,9 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     environment.pop("RAY_ADDRESS", None)
     head = subprocess.Popen(
         [folder / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}", "--include-dashboard=true",
-         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={RAY_FOLDER}", "--min-worker-port=0",
-         "--max-worker-port=0", "--dashboard-agent-listen-port=0", "--object-store-memory=150000000"],
+         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--temp-dir={RAY_FOLDER}",
+         "--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0",
+         "--object-store-memory=150000000"],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:

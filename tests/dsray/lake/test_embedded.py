@@ -1,5 +1,6 @@
 """The embedded server's life: shared by its owners, gone with the last, however that ended; nothing written is lost."""
 
+import json
 import os
 import secrets
 import shutil
@@ -8,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -190,13 +193,19 @@ def test_a_forked_child_does_not_keep_the_server(folder: Path):
         os.waitpid(child, 0)
 
 
-def test_nobody_else_gets_in(folder: Path):
+def test_nobody_else_gets_in(folder: Path, reach):
     with serve(folder) as server:
         assert (folder / "keys.json").stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
         assert server.secret_key not in repr(server)
         for log in folder.glob("*.log"):
             assert server.secret_key not in log.read_text()
+        reach(server).create("x", b"1")
+        filer = json.loads((folder / "ports.json").read_text())["filer"]
+        for side_door in (server.endpoint, f"http://127.0.0.1:{filer}/buckets"):
+            for path in ("/lake/x", "/lake/"):
+                with pytest.raises(urllib.error.HTTPError, match=r"40[13]"):
+                    urllib.request.urlopen(side_door + path, timeout=5)
         addresses = set()
         for pid, name in processes(folder).items():
             assert server.secret_key not in Path(f"/proc/{pid}/cmdline").read_text()

@@ -157,6 +157,15 @@ def test_an_endpoint_where_nobody_listens_is_named_without_its_password(s3: Stor
     assert "canary" not in said
 
 
+def test_a_proxy_is_not_asked_for_this_machine(s3: Store, monkeypatch: pytest.MonkeyPatch):
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # another environment, hence another client
+    assert s3.create("x", b"1")
+    with s3.open("x") as file:
+        assert file.read() == b"1"
+
+
 @contextmanager
 def answering(*codes: tuple[int, str]) -> Iterator[tuple[str, list[str]]]:
     """A server that answers puts with these, the last for ever, and knows no object."""

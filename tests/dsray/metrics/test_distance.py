@@ -40,7 +40,7 @@ def test_fewer_rows_than_numbers_and_constant_numbers_are_fine():
 
 
 def test_real_rows_are_near_and_noise_is_far(digits, monkeypatch):
-    monkeypatch.setattr(classifier, "STEPS", 100)
+    monkeypatch.setattr(classifier, "STEPS", 60)
     (images, labels), (held_out, _) = digits
     train, other = images[:800], images[800:]
     near = distance.learned_distance(train, labels[:800], held_out, other, 10, seed=0)

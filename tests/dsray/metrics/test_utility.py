@@ -4,14 +4,14 @@ from dsray.metrics import classifier, utility
 
 
 def test_good_rows_are_useful_and_wrong_labels_are_not(digits, monkeypatch):
-    monkeypatch.setattr(classifier, "STEPS", 150)
+    monkeypatch.setattr(classifier, "STEPS", 120)
     (images, labels), test = digits
     real, good = (images[:600], labels[:600]), (images[600:], labels[600:])
-    useful = utility.usefulness(real, good, test, 10, seeds=[0, 1])
-    assert 0.9 < useful["ratio"] < 1.1
+    useful = utility.usefulness(real, good, test, 10, seeds=[0])
+    assert 0.93 < useful["ratio"] < 1.07
     assert useful["mean"]["both"] > useful["mean"]["real"] - 0.02
     assert (useful["rows_real"], useful["rows_synthetic"]) == (600, 600)
-    assert len(useful["real"]) == len(useful["synthetic"]) == len(useful["both"]) == 2
+    assert len(useful["real"]) == len(useful["synthetic"]) == len(useful["both"]) == 1
     shuffled = images[600:], np.roll(labels[600:], 1)
     assert utility.usefulness(real, shuffled, test, 10, seeds=[0])["ratio"] < 0.5
 

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -67,10 +68,11 @@ class Mean:
 def lockstep(name, bars, world, **changes):
     """Trains on `world` threads at once → (weights of rank 0, state of each rank)."""
     mean, weights, states = Mean(world), [None] * world, [None] * world
+    trainings = [begin(name, bars, **changes)[1] for _ in range(world)]  # here: threads share torch's generator
 
     def work(rank):
         torch.set_num_threads(1)
-        _, training = begin(name, bars, **changes)
+        training = trainings[rank]
         weights[rank] = loop.train(training, rank=rank, world=world, reduce=mean.of(rank))
         states[rank] = training.state()
 
@@ -150,7 +152,7 @@ class Scripted:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_training_and_names_itself(bad):
     training = Scripted([1.0, 1.0, bad, 1.0])
-    with pytest.raises(DsrayError, match="step 2: loss is (nan|inf)"):
+    with pytest.raises(DsrayError, match=r"step 2: loss is (nan|inf)"):
         loop.train(training)
     assert training.done == [0, 1, 2]
 
@@ -162,7 +164,7 @@ def test_reports_and_checkpoints_cover_the_steps(steps):
     loop.train(training, report=told.append, save=lambda step, state: saved.append(step), checkpoints=4)
     assert saved[-1] == steps and len(saved) == min(4, steps)
     at = [0, *(int(news["step"]) for news in told)]
-    assert set(saved) <= set(at) and at[-1] == steps and max(b - a for a, b in zip(at, at[1:], strict=False)) <= 50
+    assert set(saved) <= set(at) and at[-1] == steps and max(b - a for a, b in pairwise(at)) <= 50
     assert all(
         news["images"] == 10 * news["step"] and news["images_per_s"] > 0 and news["loss"] == 0.5 for news in told
     )

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -77,4 +78,4 @@ def test_a_cosine_schedule_has_its_ends_and_falls_between():
     values = [losses.cosine(1.0, 0.1, share / 10) for share in range(-1, 13)]
     assert values[0] == values[1] == 1.0 and values[-1] == pytest.approx(0.1)
     assert values[6] == pytest.approx(0.55)
-    assert all(a >= b for a, b in zip(values, values[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(values))

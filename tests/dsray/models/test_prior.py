@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,7 +19,7 @@ def blobs(rows: int = 600) -> np.ndarray:
 def test_each_step_of_em_raises_the_likelihood():
     x = blobs()
     scores = [prior.fit(x, 3, seed=1, steps=n, tolerance=-np.inf).log_density(x).mean() for n in (1, 2, 4, 8, 16)]
-    assert all(b >= a - 1e-9 for a, b in zip(scores, scores[1:], strict=False)) and scores[-1] > scores[0]
+    assert all(b >= a - 1e-9 for a, b in pairwise(scores)) and scores[-1] > scores[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
