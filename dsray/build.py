@@ -14,7 +14,7 @@ from dsray.recipe import Recipe
 from dsray.stages import augment, collect, evaluate, label, measure, release, render, select, synthesize, train
 from dsray.stages.step import Made, Progress, Step, Work
 
-StepOf = Callable[[Recipe, Made], Step | None]
+StepOf = Callable[[Recipe, Made], Step]
 Run = Callable[[Step, Made, Work], Manifest]
 
 
@@ -49,19 +49,22 @@ class Outcome:
 
 
 def stages(recipe: Recipe, recrawl: int = 0) -> list[tuple[str, StepOf, Run]]:
-    """(name, what it would make, how) in the order of a dataset's life."""
+    """(name, what it would make, how) of all that the recipe asks for, in the order of a dataset's life."""
     chain: list[tuple[str, StepOf, Run]] = [
         ("collect", partial(collect.step, crawl=recrawl), collect.run),
         ("measure", measure.step, measure.run),
         ("label", label.step, label.run),
         ("select", select.step, select.run),
         ("render", render.step, render.run),
-        ("augment", augment.step, augment.run),
     ]
+    if recipe.augment and recipe.augment.copies:
+        chain.append(("augment", augment.step, augment.run))
     for name in recipe.synthesize:
         chain.append((f"train {name}", partial(train.step, name=name), train.run))
         chain.append((f"synthesize {name}", partial(synthesize.step, name=name), synthesize.run))
-    return [*chain, ("evaluate", evaluate.step, evaluate.run), ("release", release.step, release.run)]
+    if recipe.synthesize:
+        chain.append(("evaluate", evaluate.step, evaluate.run))
+    return [*chain, ("release", release.step, release.run)]
 
 
 def check(recipe: Recipe) -> None:
@@ -82,8 +85,6 @@ def plan(recipe: Recipe, store: Store) -> list[Planned]:
             planned.append(Planned(name, "unknown", f"after {missing}"))
             continue
         step = step_of(recipe, made)
-        if step is None:
-            continue
         found = manifests.find(store, step.stage, step.key)
         if found:
             made[name] = found
@@ -110,8 +111,6 @@ def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None
         connected = False
         for name, step_of, make in stages(recipe, crawl):
             step = step_of(recipe, outcome.made)
-            if step is None:
-                continue
             listener.started(name)
             began = time.monotonic()
             found = manifests.find(store, step.stage, step.key)

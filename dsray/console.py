@@ -17,46 +17,46 @@ from dsray.schema import SPLITS
 from dsray.stages import release
 from dsray.stages.documents import by_count
 
+_TELL_S = 20
+
 
 class Lines:
     """A build's listener: a live line for the running step, a lasting one for each that ended."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.live = Live(console=console, refresh_per_second=5, transient=True) if console.is_terminal else None
-        self.began = time.monotonic()
-        self.told = 0.0
+        self.live: Live | None = None
+        self.step, self.count, self.note = "", "", ""
+        self.began = self.told = time.monotonic()
 
     def started(self, step: str) -> None:
+        self.step, self.count, self.note = step, "", ""
         self.began = self.told = time.monotonic()
-        if self.live and not self.live.is_started:
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, refresh_per_second=5, transient=True, get_renderable=self._now)
             self.live.start()
-        self._show(step, "", "")
 
     def progress(self, step: str, done: int, total: int | None, note: str) -> None:
         spent = time.monotonic() - self.began
-        count = f"{done:,}" + (f" / {total:,}" if total else "")
-        self._show(step, count, note or (f"{done / spent:,.0f} rows/s" if done and spent > 0.5 else ""))
+        self.count = f"{done:,}" + (f" / {total:,}" if total else "")
+        self.note = note or (f"{done / spent:,.0f} rows/s" if done and spent > 0.5 else "")
+        if self.live is None and time.monotonic() - self.told > _TELL_S:  # a log gets a line now and then
+            self.told = time.monotonic()
+            self.console.print(self._now(), highlight=False)
 
     def finished(self, step: str, manifest: Manifest, seconds: float, reused: bool) -> None:
         self.stop()
-        self.console.print(
-            _line(step, *_result(step, manifest), "up to date" if reused else f"{seconds:.1f} s"), highlight=False
-        )
+        line = _line(step, *_result(step, manifest), "up to date" if reused else f"{seconds:.1f} s")
+        self.console.print(line, highlight=False)
 
     def stop(self) -> None:
-        if self.live and self.live.is_started:
-            self.live.update(Text(""))
-            self.live.stop()
-            self.live = Live(console=self.console, refresh_per_second=5, transient=True)
-
-    def _show(self, step: str, count: str, note: str) -> None:
-        line = _line(step, count, note, f"{time.monotonic() - self.began:.0f} s")
+        """Takes the live line away."""
         if self.live:
-            self.live.update(line)
-        elif time.monotonic() - self.told > 20:
-            self.told = time.monotonic()
-            self.console.print(line, highlight=False)
+            self.live.stop()
+            self.live = None
+
+    def _now(self) -> Text:
+        return _line(self.step, self.count, self.note, f"{time.monotonic() - self.began:.0f} s")
 
 
 def _line(step: str, count: str, note: str, end: str) -> Text:

@@ -141,8 +141,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        for name in _SERVICES:  # what a kill leaves
-            Path(f"/tmp/seaweedfs-{name}-grpc-{self._ports[name + '.grpc']}.sock").unlink(missing_ok=True)
+        _sweep(self._ports)
 
 
 def _serve(listener: socket.socket, server: Server) -> None:
@@ -231,8 +230,9 @@ def _lock_side_doors(path: Path) -> None:
 def _ports(path: Path, again: bool) -> dict[str, int]:
     """A free port for each service; those of the last time when all are still free."""
     names = [name + kind for name in _SERVICES for kind in ("", ".grpc")]
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         last = json.loads(path.read_text())
+        _sweep(last)
         if not again and sorted(last) == sorted(names) and all(_free(port) for port in last.values()):
             return {name: int(last[name]) for name in names}
     chosen: dict[str, int] = {}
@@ -244,6 +244,12 @@ def _ports(path: Path, again: bool) -> dict[str, int]:
     chosen["admin.grpc"] = chosen["admin"] + 10000
     path.write_text(json.dumps(chosen))
     return chosen
+
+
+def _sweep(ports: dict[str, int]) -> None:
+    """Removes the sockets that a weed with these ports leaves behind when it is killed."""
+    for name in _SERVICES:
+        Path(f"/tmp/seaweedfs-{name}-grpc-{ports[name + '.grpc']}.sock").unlink(missing_ok=True)
 
 
 def _free(port: int) -> bool:

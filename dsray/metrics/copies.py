@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsray import rng
+from dsray.errors import DsrayError
 
 Rows = NDArray[Any]
 """[N, ...] numbers of one kind: pixels or features; distances are Euclidean over all but the first axis."""
@@ -34,7 +35,15 @@ class Copies(TypedDict):
 
 
 def copies(synthetic: Rows, train: Rows, held_out: Rows, seed: int = 0) -> Copies:
-    """The share of copies, with the threshold at which 0.5% of held-out rows are flagged, and a positive control."""
+    """The share of copies, with the threshold at which 0.5% of held-out rows are flagged, and a positive control.
+
+    Raises DsrayError when one of the sets is empty.
+    """
+    if min(len(synthetic), len(train), len(held_out)) == 0:
+        raise DsrayError(
+            f"Copies cannot be told from {len(synthetic)} synthetic, {len(train)} training and {len(held_out)} held-out rows.",
+            "Collect more, or give `select.split` a larger test.",
+        )
     train_MF, other_NF, made_NF = (
         rows.reshape(len(rows), -1).astype(np.float32) for rows in (train, held_out, synthetic)
     )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsray import rng
+from dsray.errors import DsrayError
 from dsray.metrics import classifier
 from dsray.metrics.classifier import Images, Labels
 
@@ -39,9 +40,14 @@ def learned_distance(
     """The distance in the features of small classifiers trained on real rows. This is not FID.
 
     Some training rows are kept from each classifier, as many as are compared: they are the floor, for rows that it
-    has learned lie elsewhere than rows that are new to it, real or not.
+    has learned lie elsewhere than rows that are new to it, real or not. Raises DsrayError when there are too few rows.
     """
     n = min(len(images) // 4, len(held_out), len(synthetic))
+    if n < 1:
+        raise DsrayError(
+            f"A distance needs more rows than {len(images)} to train on, {len(held_out)} held out, {len(synthetic)} synthetic.",
+            "Collect more, or give `select.split` a larger test.",
+        )
     pairs = [_distances(images, labels, held_out, synthetic, n, classes, seed + network) for network in range(NETWORKS)]
     distance, floor = (float(mean) for mean in np.mean(pairs, axis=0))
     return Distance(distance=distance, floor=floor, ratio=distance / max(floor, 1e-9), n=n)

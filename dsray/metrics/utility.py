@@ -5,6 +5,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from dsray.errors import DsrayError
 from dsray.metrics import classifier
 from dsray.metrics.classifier import Images, Labels
 
@@ -26,7 +27,15 @@ class Usefulness(TypedDict):
 def accuracy(
     images: Images, labels: Labels, test_images: Images, test_labels: Labels, classes: int, seed: int
 ) -> float:
-    """Accuracy on the test rows after training on the others. Every training has the same number of steps."""
+    """Accuracy on the test rows after training on the others. Every training has the same number of steps.
+
+    Raises DsrayError when either set is empty.
+    """
+    if min(len(labels), len(test_labels)) == 0:
+        raise DsrayError(
+            f"An accuracy cannot be had from {len(labels)} rows to train on and {len(test_labels)} held out.",
+            "Collect more, or give `select.split` a larger test.",
+        )
     return classifier.accuracy(classifier.fit(images, labels, classes, seed), test_images, test_labels)
 
 

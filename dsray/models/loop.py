@@ -33,7 +33,7 @@ class Training(Protocol):
     def load(self, state: State) -> None: ...
 
     def weights(self) -> State:
-        """What `sample` needs, at any step: a function of the state and the data, the fitted prior of a VAE included."""
+        """What `sample` needs, at any step: a function of the state and the data, a VAE's fitted prior included."""
         ...
 
 

@@ -98,7 +98,7 @@ def maximise(x_ND: Floats, share_NK: Floats, floor: float) -> Mixture:
 
 
 def _seeds(x_ND: Floats, components: int, seed: int) -> Floats:
-    """Rows far from each other: the next is drawn with a chance that grows with its squared distance to those before."""
+    """Rows far apart: the next is drawn with a chance that grows as its squared distance to those before."""
     draw_K = rng.uniform(seed, "mixture", np.zeros(1, np.uint64), draws=components)[0]
     chosen = [int(draw_K[0] * len(x_ND))]
     near_N = np.square(x_ND - x_ND[chosen[0]]).sum(1)

@@ -18,10 +18,9 @@ from dsray.stages.step import Made, Step, Work, digests, total
 VERSION = 1
 
 
-def step(recipe: Recipe, made: Made) -> Step | None:
-    """None when the recipe asks for no copies."""
-    if recipe.augment is None or not recipe.augment.copies:
-        return None
+def step(recipe: Recipe, made: Made) -> Step:
+    """Only for a recipe that asks for copies."""
+    assert recipe.augment
     params = {"kind": recipe.kind, "seed": recipe.seed, "spec": recipe.augment.model_dump(mode="json")}
     return Step("augment", "augment", VERSION, params, digests(made["render"]))
 

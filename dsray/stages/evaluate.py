@@ -22,11 +22,8 @@ from dsray.stages.train import class_names, class_numbers
 VERSION = 1
 
 
-def step(recipe: Recipe, made: Made) -> Step | None:
-    """None when nothing is synthetic."""
+def step(recipe: Recipe, made: Made) -> Step:
     synthetic = _synthetic(made)
-    if not synthetic:
-        return None
     params = {
         "kind": recipe.kind, "seed": recipe.seed, "seeds": recipe.evaluate.seeds, "classes": class_names(made),
         "models": sorted(synthetic),

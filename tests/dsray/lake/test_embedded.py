@@ -62,9 +62,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: not processes(tmp_path))
-    for socket_ in (keeper.rendezvous(tmp_path / name) for name in ("lake", "other")):
-        socket_.unlink(missing_ok=True)
-        shutil.rmtree(socket_.with_suffix(".weed"), ignore_errors=True)
+    for left in (tmp_path / "lake", tmp_path / "other"):
+        keeper.rendezvous(left).unlink(missing_ok=True)
+        shutil.rmtree(keeper.rendezvous(left).with_suffix(".weed"), ignore_errors=True)
+        if (left / "ports.json").exists():
+            keeper._sweep(json.loads((left / "ports.json").read_text()))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
-from dsray.metrics import classifier, utility
+from dsray.errors import DsrayError
+from dsray.metrics import classifier, copies, distance, utility
 
 
 def test_good_rows_are_useful_and_wrong_labels_are_not(digits, monkeypatch):
@@ -23,3 +25,18 @@ def test_the_ratio_is_of_the_means(monkeypatch):
     useful = utility.usefulness(rows, rows, rows, 2, seeds=[0, 1])
     assert useful["real"] == [0.8, 1.0] and useful["synthetic"] == [0.6, 0.3]
     assert abs(useful["ratio"] - 0.5) < 1e-12 and abs(useful["std"]["real"] - 0.1) < 1e-12
+
+
+def test_without_rows_there_is_a_sentence_instead_of_a_number():
+    rows, none = (
+        (np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64)),
+        (np.zeros((0, 8, 8, 1), np.uint8), np.zeros(0, int)),
+    )
+    for train, test in ((rows, none), (none, rows)):
+        with pytest.raises(DsrayError, match="held out"):
+            utility.accuracy(*train, *test, 2, seed=0)
+    for sets in ((none, rows, rows), (rows, none, rows), (rows, rows, none)):
+        with pytest.raises(DsrayError, match="held-out"):
+            copies.copies(*(images for images, _ in sets))
+    with pytest.raises(DsrayError, match="held out"):
+        distance.learned_distance(*rows, none[0], rows[0], 2, seed=0)

@@ -174,3 +174,8 @@ def test_a_complete_run_takes_no_step():
     complete = Scripted([1.0] * 3)
     loop.train(complete, saved=(3, {}))
     assert complete.done == []
+
+
+def test_more_workers_than_images_in_a_batch_are_refused():
+    with pytest.raises(DsrayError, match="11 workers cannot share a batch of 10"):
+        loop.train(Scripted([1.0]), world=11)
