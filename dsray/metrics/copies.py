@@ -2,7 +2,7 @@
 
 Measured is d1/d2, the distance to the nearest over that to the second nearest training row (Lowe 2004): it knows how
 crowded a place is, so blur and plain styles, which lie near to many rows at once, are no copies, and a row that hugs a
-single one is. It cannot see what was memorised without being reproduced.
+single one is. Of pixels, it sees what was reproduced in place: a copy that is moved by a pixel escapes it.
 """
 
 from typing import Any, TypedDict
@@ -41,7 +41,7 @@ def copies(synthetic: Rows, train: Rows, held_out: Rows, seed: int = 0) -> Copie
     """
     if min(len(synthetic), len(train), len(held_out)) == 0:
         raise DsrayError(
-            f"Copies cannot be told from {len(synthetic)} synthetic, {len(train)} training and {len(held_out)} held-out rows.",
+            f"No copies can be told: {len(synthetic)} synthetic, {len(train)} training, {len(held_out)} held-out rows.",
             "Collect more, or give `select.split` a larger test.",
         )
     train_MF, other_NF, made_NF = (

@@ -1,4 +1,4 @@
-"""What a step trains on: a function of (seed, step, place in the global batch). Resumed or resized runs see the same."""
+"""What a step trains on: a function of (seed, step, place in the batch). Resumed or resized runs see the same."""
 
 import numpy as np
 import torch

@@ -13,7 +13,7 @@ from dsray.models import losses
 from dsray.models.configs import GAN_PRESETS, GanConfig
 from dsray.models.draw import loaded, paint
 from dsray.models.feed import Feed
-from dsray.models.flat import Flat, Reduce, named
+from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import Painter, Reader, seeded
 
 Config = GanConfig
@@ -82,13 +82,8 @@ class Training:
         loss_g = losses.relativistic_g_loss(real_B, self.discriminator(fake, class_B)).sum() * weight
         gradient_g, told_g = self.g.gradient(loss_g, [loss_g], reduce)
         self.g.update(gradient_g, rate, step)
-        self._follow(share)
+        follow(self.average_P, self.g.vector_P, self.batch, config.ema_images, share)
         return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_d + told_g, strict=True))
-
-    def _follow(self, share: float) -> None:
-        """The averaged generator, with a half-life that grows from nothing: early weights are soon forgotten."""
-        half_life = self.config.ema_images * min(1.0, 0.02 + share / 0.5)
-        self.average_P.lerp_(self.g.vector_P, 1 - 0.5 ** (self.batch / half_life))
 
     def state(self) -> dict[str, Tensor]:
         return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}

@@ -14,7 +14,7 @@ from dsray.models import losses, prior
 from dsray.models.configs import VAE_PRESETS, VaeConfig
 from dsray.models.draw import loaded, paint
 from dsray.models.feed import Feed, to_float
-from dsray.models.flat import Flat, Reduce, named
+from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import Painter, Reader, seeded
 
 Config = VaeConfig
@@ -81,16 +81,16 @@ class Training:
         error = real - self.net.decode(z_BZ, class_B)
         kl_Z = losses.kl_to_standard_normal(mean_BZ, log_variance_BZ).sum(0) * weight
         # σ² and the KL of each dimension belong to the global batch: every rank must see the same
-        told = torch.cat([error.detach().square().mean((1, 2, 3)).sum()[None] * weight, kl_Z.detach()])
-        variance, all_kl_Z = (told := reduce(told))[0].clamp_min(_LEAST_VARIANCE), told[1:]
+        mine = torch.cat([error.detach().square().mean((1, 2, 3)).sum()[None] * weight, kl_Z.detach()])
+        all_ranks = reduce(mine)
+        variance, all_kl_Z = all_ranks[0].clamp_min(_LEAST_VARIANCE), all_ranks[1:]
         reconstruction = losses.gaussian_nll(error, variance).sum() * weight
         counted_Z = (all_kl_Z > config.free_nats).float()  # below it a dimension is free
         loss = reconstruction + min(1.0, share / config.warm_up) * (kl_Z * counted_Z).sum()
 
         gradient_P, (nll, kl) = self.flat.gradient(loss, [reconstruction, kl_Z.sum()], reduce)
         self.flat.update(gradient_P, losses.cosine(config.rate_start, config.rate_end, share), step)
-        half_life = config.ema_images * min(1.0, 0.02 + share / 0.5)
-        self.average_P.lerp_(self.flat.vector_P, 1 - 0.5 ** (self.batch / half_life))
+        follow(self.average_P, self.flat.vector_P, self.batch, config.ema_images, share)
         return {"loss": nll + kl, "nll": nll, "kl": kl, "sigma": float(variance) ** 0.5}
 
     def state(self) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from dsray.models.flat import Flat, named
+from dsray.models.flat import Flat, follow, named
 
 
 def net() -> nn.Module:
@@ -53,3 +53,10 @@ def test_gradient_and_losses_are_averaged_together():
     )
     torch.testing.assert_close(doubled, 2 * alone)
     assert told_twice == [2 * told[0]] and seen == [len(flat.vector_P) + 1]
+
+
+def test_the_average_goes_half_the_way_in_a_half_life():
+    average, target = torch.zeros(3), torch.ones(3)
+    for _ in range(10):
+        follow(average, target, images=10, half_life=100, share=1.0)
+    torch.testing.assert_close(average, torch.full((3,), 0.5))
