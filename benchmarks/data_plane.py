@@ -80,7 +80,9 @@ def through_dsray(store: Store, raw: Sequence[Receipt], verdicts: Sequence[Recei
     def named(stage: str, of: Sequence[Receipt]) -> list[str]:
         return [shards.name_of(stage, keys.digest(f"{run}{stage}{r.digest}".encode())) for r in of]
 
-    measured = [Work(name, [(r, ["id", "digest", "payload"])]) for name, r in zip(named("measure", raw), raw, strict=True)]
+    measured = [
+        Work(name, [(r, ["id", "digest", "payload"])]) for name, r in zip(named("measure", raw), raw, strict=True)
+    ]
     map_shards(store, measured, partial(facts, kind_name="image"), quiet)
     columns = ["id", "source", "url", "page", "payload"]
     pairs = zip(named("render", raw), raw, verdicts, strict=True)
@@ -125,7 +127,9 @@ def main() -> int:
                 assert sum(pool.map(kernels, parts, params)) == images
 
             ours, theirs = (images / seconds for seconds in protocol.medians(5, dsray, bare))
-    print(f"{ours:.0f} images/s through three stages, {theirs:.0f} bare on {cores} cores; {len(parts)} shards of {a_shard}")
+    print(
+        f"{ours:.0f} images/s through three stages, {theirs:.0f} bare on {cores} cores; {len(parts)} shards of {a_shard}"
+    )
     return protocol.verdict("data_plane", ours, theirs, ours / theirs, AT_LEAST, "images/s")
 
 

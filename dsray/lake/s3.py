@@ -20,9 +20,10 @@ from dsray.lake.store import Conflict, Entry, Head, Missing, checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
+S3Client = Any
+"""boto3 makes its clients' classes at run time, and their stubs lag behind its versions (DECISIONS.md)."""
 
 _ATTEMPT, _SHA256 = "dsray-attempt", "dsray-sha256"  # our metadata, beside the caller's
 _CONNECT_S, _READ_S, _ATTEMPTS = 5, 60, 7
@@ -170,7 +171,7 @@ class S3Store:
         for left in reversed(range(_CONFLICT_TRIES)):
             try:
                 made = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)
-                return made["ETag"]
+                return str(made["ETag"])
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
                 if status == 409 and left:  # another conditional put of this name is under way
@@ -260,7 +261,7 @@ def client(endpoint: str | None, attempts: int = _ATTEMPTS, **keys: str) -> "S3C
         proxies={} if endpoint and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1") else None,
     )
     region = session.region_name or "us-east-1"
-    return session.client("s3", config=config, region_name=region, endpoint_url=endpoint, **keys)  # type: ignore[call-overload,no-any-return]  # names and keys only
+    return session.client("s3", config=config, region_name=region, endpoint_url=endpoint, **keys)  # type: ignore[call-overload]  # names and keys only
 
 
 @lru_cache(maxsize=1)

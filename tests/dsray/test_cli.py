@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import boto3
-from runs import dsray
 
 from dsray import cli
+from runs import dsray
 
 
 def test_lake_up_serves_any_s3_client_until_lake_down(tmp_path: Path):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from rows import drawing, png
 
 from dsray import models, schema
 from dsray.engine import training
@@ -16,6 +15,7 @@ from dsray.lake import shards
 from dsray.stages import train
 from dsray.stages.render import counts, sample_table
 from dsray.stages.train import Training, _Loop
+from rows import drawing, png
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -90,5 +90,5 @@ def test_no_rows_to_learn_from_is_one_sentence(store):
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(RecipeError, match="no preset 'huge'.*quick"):
+    with pytest.raises(RecipeError, match=r"no preset 'huge'.*quick"):
         train.preset("gan", "huge")

@@ -1,0 +1,40 @@
+"""documents: the numbers that a release says of itself."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsray.lake.shards import Receipt
+from dsray.stages.documents import _of_class, by_count, counts, recipe_text
+
+
+def receipt(name: str, rows: int) -> Receipt:
+    return Receipt(f"releases/digits/v1/{name}.parquet", "d", rows, 1, {})
+
+
+def test_rows_are_counted_by_split_and_origin():
+    names = {
+        "train/real-00000-of-00002": 3,
+        "train/real-00001-of-00002": 4,
+        "train/gan-00000-of-00001": 5,
+        "test/real-00000-of-00001": 6,
+    }
+    found = counts([receipt(name, rows) for name, rows in names.items()])
+    assert found == {"train": {"real": 7, "gan": 5}, "test": {"real": 6}}
+
+
+@given(st.integers(0, 5000), st.integers(1, 40))
+def test_classes_that_take_turns_share_all_rows(rows, classes):
+    assert sum(_of_class(rows, place, classes) for place in range(classes)) == rows
+
+
+def test_rules_come_most_first():
+    assert by_count({"a": 1, "b": 3, "c": 1}) == [("b", 3), ("a", 1), ("c", 1)]
+
+
+def test_the_recipe_in_a_report_is_one_that_runs():
+    from pathlib import Path
+
+    from dsray import recipe
+
+    digits = recipe.load(Path("recipes/digits.yaml"))
+    assert recipe.parse(recipe_text(digits)) == digits
