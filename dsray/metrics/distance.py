@@ -45,7 +45,7 @@ def learned_distance(
     n = min(len(images) // 4, len(held_out), len(synthetic))
     if n < 1:
         raise DsrayError(
-            f"Too few rows for a distance: {len(images)} training, {len(held_out)} held out, {len(synthetic)} synthetic.",
+            f"Too few rows for a distance: {len(images)} real, {len(held_out)} held out, {len(synthetic)} synthetic.",
             "Collect more, or give `select.split` a larger test.",
         )
     pairs = [_distances(images, labels, held_out, synthetic, n, classes, seed + network) for network in range(NETWORKS)]
