@@ -19,6 +19,9 @@ from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 
+_QUEUED = 1000
+"""Tasks that wait in Ray at once: more would only delay the first receipts."""
+
 Progress = Callable[[int, int], None]
 Map = Callable[..., tuple[pa.Table, Mapping[str, int]]]
 """(*tables, careful=bool) → (table, counts). Careful means that an earlier try killed its process."""
@@ -58,7 +61,11 @@ def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Pro
     from ray.exceptions import RayError
 
     rows = [{"index": index, "work": json.dumps(asdict(work))} for index, work in todo]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(partial(_work, store=store, fn=fn))
+    queued = ray.data.TaskPoolStrategy(size=min(_QUEUED, len(rows)))
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        partial(_work, store=store, fn=fn), compute=queued
+    )
+    dataset.context.op_resource_reservation_enabled = False  # it runs one task at a time for a second, then late
     made: dict[int, Receipt] = {}
     done = 0
     try:

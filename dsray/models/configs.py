@@ -43,7 +43,7 @@ class VaeConfig:
 
 GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
-    "quick": GanConfig(images=50_000),
+    "quick": GanConfig(images=40_000),
 }
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),

@@ -1,5 +1,6 @@
 """What a person did wrong gets one clear sentence and a documented exit code; nothing is half-written."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def small_disk(tmp_path: Path):
 
 
 def test_a_gate_that_fails_names_the_number_and_the_next_run_goes_on(built, recipe_text, tmp_path):
-    folder, _, _ = built
+    folder = tmp_path / "lake"
+    shutil.copytree(built[0], folder)
     models = (
         "synthesize:\n  vae: {preset: tiny, rows: 60, workers: 1}\n"
         "evaluate: {seeds: 1, gates: {usefulness: {min: %s}}}\n"

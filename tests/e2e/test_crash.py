@@ -14,7 +14,7 @@ import pytest
 from dsray.lake import manifests
 from runs import dsray, lake, release_bytes
 
-KILLS = 3
+KILLS = 2
 
 
 def start(recipe: Path, folder: Path) -> subprocess.Popen[bytes]:
