@@ -1,6 +1,6 @@
 """measure + render + augment through the engine against a bare process pool that runs the same kernels.
 
-JPEGs of 256×256, like photos and made here, lie as raw shards on a file lake. dsray makes three passes, as a build does:
+JPEGs of 256×256, like photos and made here, lie as raw shards on a file lake. dsray makes the three passes of a build:
 it reads shards, measures, renders, augments, and writes Parquet with digest, fsync and receipt. The pool has the same
 payloads in memory, runs measure, render and apply on them, and keeps nothing: no Parquet, no storage, no digests.
 """
