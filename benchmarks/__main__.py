@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-BASELINES = Path(".venv/bench-env/bin/python")
-"""An environment with the optional baselines, made by `make bench`; files that need it say so."""
+BASELINES = HERE.parent / ".venv" / "bench-env"
+"""An environment with the optional baselines, made by `make bench`."""
+BASELINED = ("augment",)
+"""The figures that need it; the others see our own packages only."""
 FIGURES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "__main__", "protocol"))
 
 
 def measure(name: str, quick: bool) -> dict[str, Any]:
     """One figure: the JSON of its last line, and its exit code (0 holds, 1 falls short, 2 lacks its baseline)."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if quick else [])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), *baseline_packages()])}
+    paths = [str(HERE.parent), *(baseline_packages() if name in BASELINED else [])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800, check=False)
     lines = done.stdout.strip().splitlines()
     try:
@@ -33,8 +36,8 @@ def measure(name: str, quick: bool) -> dict[str, Any]:
 
 
 def baseline_packages() -> list[str]:
-    """Where the optional baselines are installed, behind our own packages."""
-    return [str(path.resolve()) for path in BASELINES.parent.parent.glob("lib/python*/site-packages")]
+    """Where the optional baselines are installed."""
+    return [str(path.resolve()) for path in BASELINES.glob("lib/python*/site-packages")]
 
 
 def table(figures: list[dict[str, Any]]) -> str:
@@ -77,7 +80,7 @@ def main() -> int:
         sizes = "quick sizes" if options.quick else "full sizes"
         with (HERE / "RESULTS.md").open("a") as file:
             file.write(f"\n## {date.today()} · {machine()} · {sizes}\n\n{table(figures)}\n")
-    return max(figure["code"] for figure in figures)
+    return int(max(figure["code"] for figure in figures))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def spider(start: str) -> None:
     """The baseline, in a process of its own; prints how many pictures it got."""
     from scrapy import Request, Spider
     from scrapy.crawler import AsyncCrawlerProcess
-    from scrapy.http import Response
+    from scrapy.http import Response, TextResponse
 
     rows = []
 
@@ -35,7 +35,7 @@ def spider(start: str) -> None:
         name = "bare"
         start_urls = [start]  # noqa: RUF012  # Scrapy's way
 
-        def parse(self, response: Response, **_: Any) -> Iterator[Request]:
+        def parse(self, response: TextResponse, **_: Any) -> Iterator[Request]:
             for figure in response.css("figure"):
                 src, caption = figure.css("img::attr(src)").get(""), figure.css("figcaption::text").get()
                 yield response.follow(src, self.keep, cb_kwargs={"caption": caption})

