@@ -15,7 +15,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.schema import SPLITS
 from dsray.stages import release
-from dsray.stages.documents import by_count
+from dsray.stages.select import by_count
 
 _TELL_S = 20
 

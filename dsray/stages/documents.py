@@ -17,6 +17,7 @@ from dsray.recipe import Recipe
 from dsray.report import card, charts, grid, page
 from dsray.stages.release import Part, features_of, parts, release_table
 from dsray.stages.render import good, sample_table
+from dsray.stages.select import by_count
 from dsray.stages.step import Made, Step, Work
 from dsray.version import __version__
 
@@ -60,11 +61,6 @@ def counts(receipts: list[Receipt]) -> dict[str, dict[str, int]]:
         by_origin = found.setdefault(split, {})
         by_origin[origin] = by_origin.get(origin, 0) + receipt.rows
     return found
-
-
-def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
-    """Rules with their rows, most first."""
-    return sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -162,6 +162,11 @@ def _splits(clusters: list[str], split: dict[str, float], seed: int) -> list[str
     return [schema.SPLITS[index] for index in np.searchsorted(edges, u_N, side="right")]
 
 
+def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
+    """Rules with their rows, most first."""
+    return sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
+
+
 def _details(receipts: list[Receipt]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     for receipt in receipts:

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsray.lake.shards import Receipt
-from dsray.stages.documents import _of_class, by_count, counts, recipe_text
+from dsray.stages.documents import _of_class, counts, recipe_text
+from dsray.stages.select import by_count
 
 
 def receipt(name: str, rows: int) -> Receipt:
