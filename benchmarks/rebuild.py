@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks import protocol
 from dsray.demo import recipe, site
+from dsray.lake import embedded
 
 SECONDS = 2.0
 HEAVY = {"ray", "torch", "scrapy"}
@@ -60,6 +61,9 @@ def main() -> int:
                 run(folder, lake)
         heavy = set().union(*(imported(folder, lake) for lake in lakes.values()))
         medians = protocol.medians(5 if quick else 15, *(partial(again, folder, lake) for lake in lakes.values()))
+        server = folder / ".dsray" / "lake"
+        with embedded.serve(server):
+            embedded.stop(server)  # which waits for its end, so that it writes nothing after the folder has gone
     print(", ".join(f"{seconds:.2f} s on the {lake} lake" for lake, seconds in zip(lakes, medians, strict=True)))
     if heavy:
         print(f"Nothing was left to do, but these were imported: {', '.join(sorted(heavy))}.")

@@ -11,6 +11,14 @@ from pathlib import Path
 
 from dsray.errors import ClusterError
 
+MEMORY = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_MMAP_THRESHOLD_": str(2**28),
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),
+}
+"""Environment of workers: they keep the memory that they freed. Else each step of a training and each shard asks the
+kernel for zeroed pages anew, a tenth of all time (DECISIONS.md). A cluster's machines set it themselves."""
+
 
 @contextmanager
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
@@ -65,12 +73,15 @@ def _quiet() -> None:
     os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # every training ends on the next check
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
 
 
 def _start_local(cpus: int | None) -> None:
     import ray
 
+    for name, value in MEMORY.items():
+        os.environ.setdefault(name, value)
     ray.init(
         num_cpus=cpus or os.cpu_count(),
         object_store_memory=512 * 2**20,

@@ -12,7 +12,7 @@ from dsray.kinds import kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
-from dsray.stages.render import counts, good, sample_table
+from dsray.stages.render import counts, each, good, media, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
 VERSION = 1
@@ -52,22 +52,13 @@ def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], numb
     parents = train["id"].to_pylist()
     params = of_kind.plan(spec, seed, parents, number)
     ids = [keys.row_id("augment", str(seed), parent, str(number)) for parent in parents]
-    media: list[dict[str, Any] | None] = []
-    errors: list[str | None] = []
-    for row, sample, param in zip(ids, train["media"].to_pylist(), params, strict=True):
-        try:
-            media.append(
-                {"bytes": of_kind.apply(sample["bytes"], param), "path": row + "." + sample["path"].split(".")[-1]}
-            )
-            errors.append(None)
-        except Exception as error:  # a row that fails must not stop the shard
-            media.append(None)
-            errors.append(f"{type(error).__name__}: {error}"[:200])
+    made, errors = each(of_kind.apply, pc.struct_field(train["media"], "bytes").to_pylist(), params)
+    endings = [path.split(".")[-1] for path in pc.struct_field(train["media"], "path").to_pylist()]
     return sample_table(
         train.num_rows,
         texts,
         id=pa.array(ids, pa.string()),
-        media=pa.array(media, schema.MEDIA),
+        media=media(made, [f"{row}.{ending}" for row, ending in zip(ids, endings, strict=True)]),
         label=train["label"],
         split=train["split"],
         origin=pa.array(["augmented"] * train.num_rows),

@@ -1,7 +1,6 @@
 """raw + verdicts → samples: the kept rows only, each in the recipe's one canonical form."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,20 +51,13 @@ def samples(
     """The kept rows with their media; a row that cannot be rendered stays as a row with `error` and is quarantined."""
     kept = verdicts["kept"]
     raw, verdicts = raw.filter(kept), verdicts.filter(kept)
-    media: list[dict[str, Any] | None] = []
-    errors: list[str | None] = []
-    for row, payload in zip(raw["id"].to_pylist(), raw["payload"].to_pylist(), strict=True):
-        try:
-            media.append({"bytes": kind(kind_name).render(payload, spec), "path": f"{row}.{spec['format']}"})
-            errors.append(None)
-        except Exception as error:  # any bytes at all must end as a row
-            media.append(None)
-            errors.append(f"{type(error).__name__}: {error}"[:200])
+    ids = raw["id"].to_pylist()
+    made, errors = each(partial(kind(kind_name).render, spec=spec), raw["payload"].to_pylist())
     table = sample_table(
         raw.num_rows,
         texts,
         id=raw["id"],
-        media=pa.array(media, schema.MEDIA),
+        media=media(made, [f"{row}.{spec['format']}" for row in ids]),
         label=verdicts["label"],
         split=verdicts["split"],
         origin=pa.array(["real"] * raw.num_rows),
@@ -78,6 +70,27 @@ def samples(
     return table, counts(table)
 
 
+def each(make: Callable[..., bytes], *arguments: Sequence[Any]) -> tuple[list[bytes | None], list[str | None]]:
+    """`make` of each row: (media, errors). Any bytes at all end as a row, and a row that fails stops no other."""
+    made: list[bytes | None] = []
+    errors: list[str | None] = []
+    for row in zip(*arguments, strict=True):
+        try:
+            made.append(make(*row))
+            errors.append(None)
+        except Exception as error:
+            made.append(None)
+            errors.append(f"{type(error).__name__}: {error}"[:200])
+    return made, errors
+
+
+def media(made: Sequence[bytes | None], paths: Sequence[str]) -> pa.StructArray:
+    """The column of schema.MEDIA; null where nothing was made."""
+    absent = pa.array([data is None for data in made], pa.bool_())
+    columns = [pa.array(made, pa.binary()), pa.array(paths, pa.string())]
+    return pa.StructArray.from_arrays(columns, fields=list(schema.MEDIA), mask=absent)
+
+
 def sample_table(rows: int, texts: Sequence[str] = (), **columns: Any) -> pa.Table:
     """schema.SAMPLES, then the text columns, then `error`: why a row has no media. What is not given is null."""
     fields = [*schema.SAMPLES, *(pa.field(name, pa.string()) for name in texts), pa.field("error", pa.string())]
@@ -87,15 +100,17 @@ def sample_table(rows: int, texts: Sequence[str] = (), **columns: Any) -> pa.Tab
 
 def counts(samples: pa.Table) -> dict[str, int]:
     """The counts of a receipt: rows in, kept and quarantined, and the media's bytes by split, before compression."""
-    kept = good(samples)
-    sizes = Counter[str]()
-    for split, media in zip(kept["split"].to_pylist(), kept["media"].to_pylist(), strict=True):
-        sizes[f"bytes:{split}"] += len(media["bytes"])
-        sizes[f"rows:{split}"] += 1
-    rows = samples.num_rows
-    return {"in": rows, "kept": kept.num_rows, "quarantined": rows - kept.num_rows, **sizes}
+    size = pc.binary_length(pc.struct_field(samples["media"], "bytes"))
+    by_split = pa.table([samples["split"], size], ["split", "size"]).filter(pc.is_null(samples["error"]))
+    sums = by_split.group_by("split").aggregate([("size", "sum"), ("size", "count")]).to_pylist()
+    sizes = {f"bytes:{row['split']}": row["size_sum"] for row in sums}
+    sizes |= {f"rows:{row['split']}": row["size_count"] for row in sums}
+    rows, kept = samples.num_rows, by_split.num_rows
+    return {"in": rows, "kept": kept, "quarantined": rows - kept, **dict(sorted(sizes.items()))}
 
 
 def good(samples: pa.Table) -> pa.Table:
     """The rows that have media."""
+    if samples["error"].null_count == samples.num_rows:
+        return samples  # a filter would copy
     return samples.filter(pc.is_null(samples["error"]))

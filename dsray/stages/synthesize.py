@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dsray import keys, models, schema
+from dsray import keys, models
 from dsray.kinds import kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of, write
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.stages.render import counts, sample_table
+from dsray.stages.render import counts, media, sample_table
 from dsray.stages.step import Made, Step, Work, balance, digests
 from dsray.stages.train import seed_of, synthesis
 
@@ -95,16 +95,12 @@ def synthetic(weights: Any, params: dict[str, Any], model: str, start: int, stop
         architecture.Config(**params["config"]), weights, class_N, index_N, params["seed"], device
     )
     ids = [keys.row_id("synthesize", model, str(params["seed"]), str(index)) for index in index_N]
-    media = [
-        {"bytes": data, "path": f"{row}.png"}
-        for row, data in zip(ids, kind(params["kind"]).from_arrays(images), strict=True)
-    ]
     rows = len(ids)
     return sample_table(
         rows,
         params["texts"],
         id=pa.array(ids, pa.string()),
-        media=pa.array(media, schema.MEDIA),
+        media=media(kind(params["kind"]).from_arrays(images), [f"{row}.png" for row in ids]),
         label=pa.array([params["classes"][c] if params["classes"] else None for c in class_N], pa.string()),
         split=pa.array(["train"] * rows),
         origin=pa.array(["synthetic"] * rows),
