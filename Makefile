@@ -13,8 +13,8 @@ demo: $(VENV)/demo ## build a dataset from a local web gallery (about 5 minutes 
 	$(BIN)/dsray demo
 
 test: $(VENV)/test ## lint, types, import contracts and all tests
-	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory check fast
+	$(BIN)/python -m pytest tests/e2e
 
 check: $(VENV)/test ## fast: lint, types, import contracts
 	$(BIN)/ruff check .
@@ -23,7 +23,7 @@ check: $(VENV)/test ## fast: lint, types, import contracts
 	$(BIN)/lint-imports
 
 fast: $(VENV)/test ## the unit tests only
-	$(BIN)/python -m pytest --ignore tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e
 
 bench: $(VENV)/test $(VENV)/bench ## measure the figures of benchmarks/ against their baselines
 	$(BIN)/python -m benchmarks

@@ -29,6 +29,15 @@ def dsray(
     )  # fmt: skip
 
 
+def said(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one sentence on stderr."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("dsray: "), done.stderr
+    return lines[0]
+
+
 class Silent:
     """A listener that hears the steps and says nothing."""
 

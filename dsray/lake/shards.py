@@ -147,8 +147,8 @@ def _shrinks(column: pa.ChunkedArray) -> bool:
     """Whether zstd is worth its time. Of bytes, some rows are tried: JPEG, PNG and the like don't get smaller."""
     if not _holds_bytes(column.type) or not len(column):
         return True
-    tried = column.take(np.linspace(0, len(column) - 1, _TRIED_ROWS).astype(np.int64))
-    sample = b"".join(value[:_TRIED_BYTES] for value in tried.drop_null().to_pylist())
+    tried = (column[row].as_py() for row in np.linspace(0, len(column) - 1, _TRIED_ROWS).astype(int).tolist())
+    sample = b"".join(value[:_TRIED_BYTES] for value in tried if value)
     return len(pa.compress(sample, "zstd", asbytes=True)) < 0.9 * len(sample)
 
 

@@ -1,6 +1,5 @@
 """What a person did wrong gets one clear sentence and a documented exit code; nothing is half-written."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -8,17 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dsray.errors import GateError, LakeError, RecipeError, SourceError
-from runs import dsray, recipe_with
-
-
-def said(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one sentence on stderr."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("dsray: "), done.stderr
-    return lines[0]
+from dsray.errors import LakeError, RecipeError, SourceError
+from runs import dsray, recipe_with, said
 
 
 def test_an_invalid_recipe_starts_nothing(recipe_file, tmp_path):
@@ -91,26 +81,6 @@ def small_disk(tmp_path: Path):
     (folder / "ballast").write_bytes(b"0" * (24 * 2**20 - 200_000))
     yield folder
     subprocess.run(["umount", folder], check=True)
-
-
-def test_a_gate_that_fails_names_the_number_and_the_next_run_goes_on(built, recipe_text, tmp_path):
-    folder = tmp_path / "lake"
-    shutil.copytree(built[0], folder)
-    models = (
-        "synthesize:\n  vae: {preset: tiny, rows: 60, workers: 1}\n"
-        "evaluate: {seeds: 1, gates: {usefulness: {min: %s}}}\n"
-    )
-    path = tmp_path / "r.yaml"
-    path.write_text(recipe_text + models % "0.999")
-    line = said(dsray("run", path, "--lake", f"file://{folder}", cwd=tmp_path), GateError.exit_code)
-    assert "The release is refused: vae: usefulness is 0." in line and "min 0.999" in line
-    assert not (folder / "releases" / "digits" / "v2").exists()
-    path.write_text(recipe_text + models % "0.0")
-    again = dsray("run", path, "--lake", f"file://{folder}", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert "digits@v2" in again.stdout
-    reused = [line.split()[:2] for line in again.stdout.splitlines() if line.rstrip().endswith("up to date")]
-    assert ["train", "vae"] in reused and ["evaluate", "usefulness"] in reused
 
 
 def test_any_bytes_at_all_are_rows_with_a_reason(built):

@@ -27,7 +27,7 @@ def start(recipe: Path, folder: Path) -> subprocess.Popen[bytes]:
 def family(process: psutil.Process) -> list[psutil.Process]:
     """A process and all below it, but for Ray's own agents: those look for their raylet once a minute."""
     try:
-        return [p for p in (process, *process.children(recursive=True)) if "Agent" not in line_of(p)]
+        return [p for p in (process, *process.children(recursive=True)) if "agent" not in line_of(p).lower()]
     except psutil.NoSuchProcess:
         return []
 

@@ -1,6 +1,7 @@
 """The demo, whole, as a user runs it: every stage on real input, useful models, and nothing to do after."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from statistics import fmean
@@ -9,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dsray.demo.gallery import gallery
-from runs import dsray
+from dsray.errors import GateError
+from runs import dsray, said
 
 ROWS = 2000
 """Synthetic rows of each model, as the recipe asks."""
@@ -96,6 +98,22 @@ def test_a_second_run_has_nothing_to_do(demo):
     assert "Everything is up to date: digits@v1" in again.stdout and "gallery" not in again.stdout
     imported = {line.rsplit("|", 1)[-1].strip() for line in again.stderr.splitlines() if line.startswith("import time")}
     assert not imported & {"ray", "torch", "scrapy"}
+
+
+def test_a_gate_that_fails_names_the_number_and_the_next_run_goes_on(demo, tmp_path):
+    shutil.copytree(demo[0], tmp_path / "again")
+    recipe = tmp_path / "again" / "digits.yaml"
+    text = recipe.read_text()
+    assert "usefulness: {min: 0.85}" in text
+    recipe.write_text(text.replace("usefulness: {min: 0.85}", "usefulness: {min: 0.999}"))
+    line = said(dsray("run", recipe, cwd=recipe.parent), GateError.exit_code)
+    assert "The release is refused: " in line and "usefulness is 0." in line and "min 0.999" in line
+    recipe.write_text(text.replace("usefulness: {min: 0.85}", "usefulness: {min: 0.5}"))
+    again = dsray("run", recipe, cwd=recipe.parent)
+    assert again.returncode == 0, again.stderr
+    assert "digits@v2" in again.stdout
+    reused = {" ".join(line.split()[:2]) for line in again.stdout.splitlines() if line.rstrip().endswith("up to date")}
+    assert {"train gan", "train vae", "evaluate usefulness"} <= reused
 
 
 def test_nothing_is_left_running(demo):
