@@ -10,6 +10,11 @@ from dsray.demo import recipe as demo
 from runs import LIMIT, Silent, lake
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The demo first, while no session's Ray takes a share of its cores."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
+
+
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
     """The demo's gallery with a few hundred digits, on a free port."""
