@@ -102,7 +102,7 @@ def kernels(payloads: Sequence[bytes], params: Sequence[dict[str, Any]]) -> int:
 
 
 def main() -> int:
-    images, a_shard = (1200, 200) if protocol.quick(__doc__) else (8000, 500)
+    images, a_shard = (1200, 100) if protocol.quick(__doc__) else (8000, 200)
     cores = os.cpu_count() or 1
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsray-bench-")))
