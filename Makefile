@@ -13,7 +13,7 @@ demo: $(VENV)/demo ## build a dataset from a local web gallery (about 5 minutes 
 	$(BIN)/dsray demo
 
 test: $(VENV)/test ## lint, types, import contracts and all tests
-	$(MAKE) --no-print-directory check fast
+	$(MAKE) --no-print-directory -j2 check fast
 	$(BIN)/python -m pytest tests/e2e
 
 check: $(VENV)/test ## fast: lint, types, import contracts
