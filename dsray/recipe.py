@@ -9,72 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
-from dsray.schema import RAW, SAMPLES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-
-
-RESERVED = {*RAW.names, *SAMPLES.names}
-"""Column names that an item's fields may not take."""
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Budget(Model):
-    """When a crawl ends, whatever is left."""
-
-    pages: int = Field(10_000, ge=1, description="Pages fetched.")
-    depth: int = Field(100, ge=0, description="Links from a start page.")
-    mb: int = Field(10_000, ge=1, description="Megabytes of payload.")
-    minutes: float = Field(60, gt=0, description="Wall-clock minutes.")
-
-
-class Crawl(Model):
-    """Follow links from the start pages and take an item from every match of the selectors."""
-
-    start: list[str] = Field(min_length=1, description="Start pages, http or https.")
-    item: dict[Name, str] = Field(min_length=1, description="Field → CSS selector; the first field is the media's URL.")
-    follow: str = Field("a::attr(href)", description="CSS selector of the links to follow, on the start pages' hosts.")
-    allow_private: bool = Field(False, description="Allow private and loopback addresses.")
-    user_agent: str = Field("", description="Own user agent; required for public hosts: a name and a contact.")
-    concurrency: int = Field(8, ge=1, le=64, description="Requests at once to a host.")
-    max_mb: float = Field(20, gt=0, description="Megabytes of one response.")
-    budget: Budget = Field(Budget(), description="When it ends.")
-
-    @field_validator("item")
-    @classmethod
-    def _free_names(cls, item: dict[str, str]) -> dict[str, str]:
-        for name in item.keys() & RESERVED:
-            raise ValueError(f"a field cannot be named '{name}': dsray has a column of that name")
-        return item
-
-    @field_validator("start")
-    @classmethod
-    def _http(cls, start: list[str]) -> list[str]:
-        for url in start:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"'{url}' is not an http or https URL")
-        return start
-
-    @model_validator(mode="after")
-    def _contact(self) -> "Crawl":
-        if not self.allow_private and "@" not in self.user_agent and "http" not in self.user_agent:
-            raise ValueError(
-                "a crawl of public hosts needs `user_agent` with a contact: 'name (+https://... or mail@...)'"
-            )
-        return self
-
-
-class Source(Model):
-    """One source of raw rows."""
-
-    crawl: Crawl
 
 
 class Pattern(Model):
@@ -250,8 +190,8 @@ class Recipe(Model):
     release: Release = Field(Release(), description="Shards and card.")
 
     def texts(self) -> list[str]:
-        """The text columns that the sources bring, sorted: every field of an item but the first, which is the media."""
-        return sorted({field for source in self.collect.values() for field in list(source.crawl.item)[1:]})
+        """The text columns that the sources bring, sorted."""
+        return sorted({field for source in self.collect.values() for field in source.fields()})
 
 
 def load(path: Path) -> Recipe:

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from crawlers.owner import heard
 from dsray import keys
+from dsray.collection import Crawl
 from dsray.errors import ContestedError, SourceError
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
-from dsray.recipe import Crawl, Recipe
+from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, balance
 
 VERSION = 1
@@ -46,6 +47,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     jobs = [
         job(name, source.crawl, partition, starts, step.key, work)
         for name, source in work.recipe.collect.items()
+        if source.crawl
         for partition, starts in enumerate(by_host(source.crawl.start))
     ]
     news: dict[int, dict[str, int]] = {}

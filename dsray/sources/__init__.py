@@ -1,0 +1,1 @@
+"""Other ways in than the web: each source yields raw rows, piece by piece."""
