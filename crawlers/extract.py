@@ -1,5 +1,6 @@
 """A page → its items, its links, and what it says about robots: pure functions of parsed HTML."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -10,6 +11,10 @@ from parsel.csstranslator import css2xpath
 
 Node = Any
 """An lxml element."""
+
+_LICENCE_NAMES = frozenset({"license", "dc.rights", "dcterms.license", "dc.license", "dcterms.rights", "cc:license"})
+_LICENCE = re.compile(r'"license"\s*:\s*"([^"]+)"')
+_LONGEST_LICENCE = 512
 
 
 def items(root: Node, media: str, texts: Mapping[str, str]) -> Iterator[tuple[str, dict[str, str | None]]]:
@@ -39,6 +44,21 @@ def robots(root: Node, agent: str) -> Iterator[tuple[str, str]]:
         if name in ("robots", agent, "tdm-reservation"):
             for directive in (meta.get("content") or "").lower().split(","):
                 yield name, directive.strip()
+
+
+def licence(root: Node) -> str | None:
+    """The licence that a page declares: rel=license on a link, Dublin Core in a meta tag, or `license` in JSON-LD."""
+    for element in root.iter("a", "link"):
+        if "license" in (element.get("rel") or "").lower().split() and element.get("href"):
+            return str(element.get("href")).strip()[:_LONGEST_LICENCE]
+    for meta in root.iterfind(".//meta[@content]"):
+        if (meta.get("name") or meta.get("property") or "").lower() in _LICENCE_NAMES:
+            return str(meta.get("content")).strip()[:_LONGEST_LICENCE] or None
+    for script in root.iterfind(".//script[@type='application/ld+json']"):
+        found = _LICENCE.search(script.text or "")
+        if found:
+            return found[1][:_LONGEST_LICENCE]
+    return None
 
 
 def _sources(root: Node, selector: str) -> Iterator[tuple[Node, str]]:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from crawlers.job import Job, parse
 from crawlers.ledger import Ledger
 from crawlers.owner import confess, die_with
-from dsray.errors import DsrayError, SourceError
+from dsray.errors import DsrayError, SourceError, UnreachedError
 from dsray.lake.store import open_store
 
 if TYPE_CHECKING:
-    from crawlers.spiders.gallery import GallerySpider
+    from crawlers.spider import MediaSpider
 
 _PROGRESS_S = 1.0
+_PULSE_S = 0.25
 
 
 def main() -> int:
@@ -42,45 +43,44 @@ def main() -> int:
 
 def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
     """Fetches what the ledger lacks, and closes it. Raises SourceError when no start page can be asked."""
+    from scrapy.core.engine import ExecutionEngine
     from scrapy.crawler import AsyncCrawlerProcess
 
     from crawlers.settings import settings
-    from crawlers.spiders.gallery import GallerySpider
+    from crawlers.spider import MediaSpider
 
-    process = AsyncCrawlerProcess(settings(job))
-    logging.getLogger("scrapy.downloadermiddlewares.robotstxt").disabled = True  # what it has to say is a row
+    ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = _PULSE_S  # how soon a host's pause is seen to be over; no setting for it
+    process = AsyncCrawlerProcess(settings(job, ledger.listed()["host"].unique().to_pylist()))
     logging.disable(logging.WARNING)  # Scrapy's LOG_LEVEL only filters records that were made, two for every request
-    crawler = process.create_crawler(GallerySpider)
+    crawler = process.create_crawler(MediaSpider)
     process.crawl(crawler, job=job, ledger=ledger)
     ended = Event()
     Thread(target=report, args=(crawler, ended), daemon=True).start()
     process.start(install_signal_handlers=False)
     ended.set()
     spider = crawler.spider
-    if process.bootstrap_failed or not isinstance(spider, GallerySpider):
+    if process.bootstrap_failed or not isinstance(spider, MediaSpider):
         raise SourceError("The crawler could not start.", "Its own message stands above; this is a defect of dsray.")
     if spider.pipeline.failure is not None:
         raise spider.pipeline.failure
-    if not spider.pipeline.reached:
+    if not spider.pipeline.reached and not job.insist:
         raise unreachable(spider)
     return ledger.finish(left=len(spider.frontier))
 
 
-def unreachable(spider: "GallerySpider") -> SourceError:
-    """What a person should know when no start page could be asked."""
-    row = next((outcome.row for outcome in spider.pipeline.batch.outcomes if outcome.row), None)
-    url = spider.job.start[0]
-    if row is None:
-        return SourceError(f"{url} was not asked within the crawl's budget.", "Give it more `minutes`.")
-    evidence = json.loads(row["evidence"])
-    if row["error"] == "address":
-        return SourceError(
-            f"{row['url']} is at {evidence['value']}, an address that a crawl may not ask.",
+def unreachable(spider: "MediaSpider") -> UnreachedError:
+    """What a person should know when nobody answered."""
+    known = next((outcome.known for outcome in spider.pipeline.batch.outcomes if outcome.known.evidence), None)
+    if known is None:
+        return UnreachedError("Nothing was asked within the crawl's budget.", "Give it more `minutes`.")
+    value = json.loads(known.evidence or "{}").get("value", "")
+    if known.outcome == "address":
+        return UnreachedError(
+            f"{known.url} is at {value}, an address that a crawl may not ask.",
             "Set `allow_private: true` if the site is yours.",
         )
-    return SourceError(
-        f"{row['url']} cannot be reached: {evidence['value'].rstrip('.')}.",
-        "Check the address, and that the site is up.",
+    return UnreachedError(
+        f"{known.url} cannot be reached: {value.rstrip('.')}.", "Check the address, and that the site is up."
     )
 
 
@@ -89,7 +89,7 @@ def report(crawler: Any, ended: Event) -> None:
     while not ended.wait(_PROGRESS_S):
         spider = crawler.spider
         if spider is not None:
-            counts = {name: spider.spent[name] for name in ("pages", "items", "bytes")}
+            counts = {name: spider.spent[name] for name in ("pages", "items", "unchanged", "bytes")}
             say({**counts, "pending": len(spider.frontier)})
 
 

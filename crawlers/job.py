@@ -1,10 +1,10 @@
 """What a fetch process is asked to do: one JSON line, checked before anything is fetched."""
 
 import json
-from dataclasses import dataclass, field, replace
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
-from crawlers.urls import resolve
 from dsray.errors import RecipeError
 
 NAME = "dsray"
@@ -12,33 +12,52 @@ NAME = "dsray"
 
 @dataclass(frozen=True)
 class Budget:
-    """When a crawl ends, whatever is left."""
+    """What this partition may spend in this round, whatever is left of the crawl's own budget."""
 
     pages: int = 10_000
     depth: int = 100  # links from a start page
     mb: float = 10_000  # of payload
-    minutes: float = 60
+    host_pages: int | None = None  # of one host, over all rounds
+    host_mb: float | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One partition of one crawl. The first field of `item` is the media, the others are its texts."""
+    """One partition of one round. The objects that it names are `choose`'s, see crawlers/rounds.py."""
 
     lake: str
     source: str
-    key: str
-    partition: str
-    start: list[str]
-    item: dict[str, str]
+    folder: str  # where this partition's segments are, in the lake
+    list: str  # the fetch list: KNOWN records
+    seen: str = ""  # sorted keys that need not be found again, uint64
+    hosts: str = ""  # sorted hashes of the hosts that links may lead to, uint64; empty: any
+    sites: str = ""  # robots.txt and the like that are still fresh, JSON
+    spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # host → pages and bytes of earlier rounds
+    ends_at: float = float("inf")  # seconds since 1970
+    insist: bool = True  # commit even when nobody answered
+    item: dict[str, str] = field(default_factory=dict)
     follow: str = "a::attr(href)"
+    fields: tuple[str, ...] = ()  # text columns of the rows, sorted
+    api: dict[str, Any] | None = None
+    spider: str | None = None
+    discover: bool = False  # sitemaps that robots.txt names
+    javascript: bool = False
+    warc: bool = False
     budget: Budget = field(default_factory=Budget)
+    tries: int = 3
+    wait_s: float = 10.0
+    first_s: float = 86400.0  # before the first revisit
+    min_s: float = 3600.0
+    max_s: float = 7776000.0
     allow_private: bool = False
     user_agent: str = ""
     respect_opt_out: bool = True
     max_mb: float = 20.0  # of one response, also when unpacked
-    segment_mb: float = 64.0
+    timeout_s: float = 60.0
+    segment_mb: float = 32.0
     segment_s: float = 60.0
     concurrency: int = 8  # requests at once to a host
+    delay_s: float = 0.0
 
     @property
     def media(self) -> str:
@@ -47,7 +66,7 @@ class Job:
 
     @property
     def texts(self) -> dict[str, str]:
-        """Field → selector of the texts, sorted by name as a raw row has them."""
+        """Field → selector of the texts."""
         return dict(sorted(list(self.item.items())[1:]))
 
     @property
@@ -60,36 +79,31 @@ class Job:
         """The first word of `agent`: what robots.txt and agent-scoped opt-outs call us."""
         return self.agent.split("/")[0].split(" ")[0].lower()
 
-    @property
-    def folder(self) -> str:
-        """Where this partition's segments are, in the lake."""
-        return f"crawls/{self.source}/{self.key}/{self.partition}"
+    def backoff(self, tries: int) -> float:
+        """When to ask again after so many failures, in seconds since 1970."""
+        return float(time.time() + self.wait_s * 4 ** max(0, tries - 1))
 
 
 def parse(line: str | bytes) -> Job:
-    """The job in a JSON line; keys that a fetch has no use for are ignored. Raises RecipeError."""
+    """The job in a JSON line. Raises RecipeError for a selector that is none."""
     said: dict[str, Any] = json.loads(line)
-    known = {name: said[name] for name in Job.__dataclass_fields__ if name in said}
-    limits = said.get("budget") or {}
-    known["budget"] = Budget(**{name: limits[name] for name in Budget.__dataclass_fields__ if name in limits})
-    job = Job(**known)
-    for url in job.start:
-        if resolve(url, "") is None:
-            raise RecipeError(f"The start page {url!r} is not a URL that can be asked.", "Correct it in the recipe.")
-    job = replace(job, start=[resolve(url, "") or url for url in job.start])
-    for name, selector in [*job.item.items(), ("follow", job.follow)]:
-        _check(name, selector)
+    said["budget"] = Budget(**(said.get("budget") or {}))
+    said["fields"] = tuple(said.get("fields", ()))
+    job = Job(**said)
+    check(job.item, job.follow)
     return job
 
 
-def _check(name: str, selector: str) -> None:
+def check(item: dict[str, str], follow: str) -> None:
+    """Are the selectors CSS? Raises RecipeError."""
     from cssselect import SelectorError
     from cssselect.xpath import ExpressionError
     from parsel.csstranslator import css2xpath
 
-    try:
-        css2xpath(selector)
-    except (SelectorError, ExpressionError) as error:
-        raise RecipeError(
-            f"The selector of `{name}` is not CSS: {selector!r} ({error}).", "Correct it in the recipe."
-        ) from error
+    for name, selector in [*item.items(), ("follow", follow)]:
+        try:
+            css2xpath(selector)
+        except (SelectorError, ExpressionError) as error:
+            raise RecipeError(
+                f"The selector of `{name}` is not CSS: {selector!r} ({error}).", "Correct it in the recipe."
+            ) from error

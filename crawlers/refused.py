@@ -26,11 +26,41 @@ class Reason(NamedTuple):
 
 
 class Refused(IgnoreRequest):
-    """A middleware's decision not to fetch, or not to go on; never retried."""
+    """A middleware's decision not to fetch, or not to go on. `passing`: it may be another one tomorrow."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, passing: bool = False) -> None:
         super().__init__(f"{reason.error}: {reason.signal} {reason.value}")
         self.reason = reason
+        self.passing = passing
+
+
+class Elsewhere(IgnoreRequest):
+    """A redirect leads to a domain that another partition keeps."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+class Paused(IgnoreRequest):
+    """The host asked not to be asked before `until`, in seconds since 1970."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__(str(until))
+        self.until = until
+
+
+PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers that may be others tomorrow."""
+
+_PASSING = ("timeout", "unreachable")
+
+
+def passes(reason: Reason, failure: BaseException | None = None, status: int | None = None) -> bool:
+    """May the same request succeed later?"""
+    if isinstance(failure, Refused):
+        return failure.passing
+    return reason.error in _PASSING or (reason.error == "http_status" and status in PASSING_STATUS)
 
 
 REASON = "dsray_reason"

@@ -1,64 +1,61 @@
-"""What a fetch makes: URLs found, and raw rows of what came of them."""
+"""What a fetch makes: outcomes of URLs, and the raw rows of those that make one."""
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from scrapy.http import Response
 
+from crawlers.known import Known, moment
 from crawlers.refused import Reason
 from dsray import keys
 from dsray.schema import RAW
 
-PAGE, ITEM = "page", "item"
-
 HEADERS = ("content-type", "content-length", "etag", "last-modified", "x-robots-tag", "tdm-reservation")
 _LONGEST_HEADER = 512
+
+LICENCE = "licence"
+"""Key among a record's fields that is no text of the recipe's, but a column of its own."""
 
 Row = dict[str, Any]
 
 
-class Found(NamedTuple):
-    """A URL to fetch: a page to read, or an item's media with the texts that stand beside it."""
-
-    url: str
-    kind: str
-    page: str | None = None
-    depth: int = 0
-    fields: Mapping[str, str | None] = {}
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """One URL may be both a page and an item."""
-        return self.kind, self.url
-
-
 class Outcome(NamedTuple):
-    """What came of one URL: its raw row, if it makes one, and the URLs that are new by it."""
+    """What came of one URL: its record as it is now, its raw row, if it makes one, and the URLs found by it."""
 
-    found: Found
+    known: Known
     row: Row | None = None
-    news: Sequence[Found] = ()
+    news: Sequence[Known] = ()
+    warc: bytes = b""
 
 
-def kept(source: str, found: Found, response: Response) -> Row:
+def kept(source: str, known: Known, response: Response) -> Row:
     """The row of a payload, byte for byte as the server sent it (after its content encoding)."""
     digest = keys.digest(response.body)
-    return _row(source, found, response) | {
-        "id": keys.row_id(source, found.url, digest),
+    return _row(source, known, response) | {
+        "id": keys.row_id(source, known.url, digest),
         "digest": digest,
         "payload": response.body,
     }
 
 
-def failed(source: str, found: Found, reason: Reason, response: Response | None = None) -> Row:
+def failed(source: str, known: Known, reason: Reason, response: Response | None = None) -> Row:
     """The row of a page or item that could not be had, with the evidence."""
-    return _row(source, found, response) | {
-        "id": keys.row_id(source, found.url, reason.error),
+    return _row(source, known, response) | {
+        "id": keys.row_id(source, known.url, reason.error),
         "error": reason.error,
         "evidence": json.dumps(reason.evidence, sort_keys=True),
+    }
+
+
+def withdrawn(source: str, known: Known, error: str, evidence: str) -> Row:
+    """The row of an item that no page gives any more, or never did."""
+    return _row(source, known, None) | {
+        "id": keys.row_id(source, known.url, error),
+        "error": error,
+        "evidence": evidence,
     }
 
 
@@ -68,16 +65,16 @@ def table(rows: Sequence[Row], texts: Sequence[str]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=schema)
 
 
-def _row(source: str, found: Found, response: Response | None) -> Row:
+def _row(source: str, known: Known, response: Response | None) -> Row:
     return {
         "source": source,
-        "url": found.url,
+        "url": known.url,
         "final_url": response.url if response else None,
-        "page": found.page,
+        "page": known.page,
         "status": response.status if response else None,
         "headers": json.dumps(_headers(response) if response else {}, sort_keys=True),
-        "fetched_at": datetime.now(UTC),
-        **found.fields,
+        "fetched_at": moment(time.time()),
+        **known.texts,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from crawlers.status import Status, status
 from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
@@ -48,10 +49,10 @@ class Outcome:
         return len(self.made) == len(self.reused)
 
 
-def stages(recipe: Recipe, recrawl: int = 0) -> list[tuple[str, StepOf, Run]]:
+def stages(recipe: Recipe, crawl: int = 0, revisit: str = "all") -> list[tuple[str, StepOf, Run]]:
     """(name, what it would make, how) of all that the recipe asks for, in the order of a dataset's life."""
     chain: list[tuple[str, StepOf, Run]] = [
-        ("collect", partial(collect.step, crawl=recrawl), collect.run),
+        ("collect", partial(collect.step, crawl=crawl, revisit=revisit), collect.run),
         ("measure", measure.step, measure.run),
         ("label", label.step, label.run),
         ("select", select.step, select.run),
@@ -80,7 +81,7 @@ def plan(recipe: Recipe, store: Store) -> list[Planned]:
     made: dict[str, Manifest] = {}
     planned: list[Planned] = []
     missing = ""
-    for name, step_of, _ in stages(recipe, last.get("crawl", 0)):
+    for name, step_of, _ in stages(recipe, last.get("crawl", 0), last.get("revisit", "all")):
         if missing:
             planned.append(Planned(name, "unknown", f"after {missing}"))
             continue
@@ -99,17 +100,19 @@ def plan(recipe: Recipe, store: Store) -> list[Planned]:
 
 
 def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None = None, cpus: int | None = None,
-        recrawl: bool = False) -> Outcome:  # fmt: skip
-    """Brings the dataset up to date. Stop it at any point and run it again: it goes on from what is there."""
+        recrawl: str | None = None, until: str = "release") -> Outcome:  # fmt: skip
+    """Brings the dataset up to date, or its stages up to `until`. Stop it at any point and run it again: it goes on
+    from what is there. `recrawl` asks the sources anew: `all` that is known, or what is `due` by its schedule."""
     check(recipe)
     last = _last(recipe, store)
-    crawl = last.get("crawl", 0) + recrawl
+    crawl, revisit = last.get("crawl", 0), last.get("revisit", "all")
     if recrawl:  # at once, so that a run that is stopped goes on with the new crawl
-        refs.update(store, _ref(recipe), lambda value: {**(value or {}), "crawl": crawl})
+        crawl, revisit = crawl + 1, recrawl
+        refs.update(store, _ref(recipe), lambda value: {**(value or {}), "crawl": crawl, "revisit": revisit})
     outcome = Outcome()
     with ExitStack() as stack:
         connected = False
-        for name, step_of, make in stages(recipe, crawl):
+        for name, step_of, make in stages(recipe, crawl, revisit):
             step = step_of(recipe, outcome.made)
             listener.started(name)
             began = time.monotonic()
@@ -127,9 +130,20 @@ def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None
                 outcome.reused.add(name)
             outcome.made[name] = manifest
             listener.finished(name, manifest, time.monotonic() - began, found is not None)
+            if name == until:
+                break
     if not outcome.up_to_date or last.get("steps") != _keys(outcome):
-        refs.update(store, _ref(recipe), lambda _: {"crawl": crawl, "steps": _keys(outcome)})
+        steps = {**last.get("steps", {}), **_keys(outcome)} if until != "release" else _keys(outcome)
+        refs.update(store, _ref(recipe), lambda _: {"crawl": crawl, "revisit": revisit, "steps": steps})
     return outcome
+
+
+def crawls(recipe: Recipe, store: Store) -> list[Status]:
+    """How the recipe's crawls stand. Reads the lake only."""
+    last = _last(recipe, store)
+    step = collect.step(recipe, {}, last.get("crawl", 0), last.get("revisit", "all"))
+    names = [name for name, source in recipe.collect.items() if source.crawl]
+    return [status(collect.crawl_of(name, step, recipe, store)) for name in names]
 
 
 def _keys(outcome: Outcome) -> dict[str, str]:

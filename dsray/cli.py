@@ -75,7 +75,12 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=8900, help="the gallery's port (8900)")
     demo.add_argument("--limit", type=int, help="serve only so many digits")
     run = with_cluster(with_recipe(verb("run", _run, "bring a dataset up to date with its recipe")))
-    run.add_argument("--recrawl", action="store_true", help="ask the sources anew")
+    run.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew: all that "
+                     "is known (the default), or what is due by its schedule")  # fmt: skip
+    crawl = verb("crawl", _crawl, "fetch a recipe's web sources only, or say how that stands")
+    crawl.add_argument("what", choices=["run", "status"])
+    with_cluster(with_recipe(crawl))
+    crawl.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="(run) ask the sources anew")
     with_recipe(verb("plan", _plan, "say what run would do, and why"))
     submit = with_recipe(verb("submit", _submit, "run a recipe on a Ray cluster through its Jobs API"))
     submit.add_argument("--address", required=True, help="the cluster's dashboard, http://host:8265")
@@ -123,7 +128,25 @@ def _run(options: argparse.Namespace) -> None:
         _build(recipe, store, options, recrawl=options.recrawl)
 
 
-def _build(recipe: "Recipe", store: "Store", options: argparse.Namespace, recrawl: bool = False) -> None:
+def _crawl(options: argparse.Namespace) -> None:
+    from dsray import build, console
+    from dsray import recipe as recipes
+
+    recipe = recipes.load(options.recipe)
+    screen = console.console_of()
+    with _opened(options, recipe) as store:
+        if options.what == "run":
+            lines = console.Lines(screen)
+            try:
+                build.run(recipe, store, lines, address=options.address, cpus=options.cpus, recrawl=options.recrawl,
+                          until="collect")  # fmt: skip
+            finally:
+                lines.stop()
+        for told in build.crawls(recipe, store):
+            console.crawl(screen, told)
+
+
+def _build(recipe: "Recipe", store: "Store", options: argparse.Namespace, recrawl: str | None = None) -> None:
     """Builds, and prints a line a stage, the table, and where to look."""
     from dsray import build, console
 

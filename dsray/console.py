@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from crawlers.status import Status
 from dsray.build import Outcome, Planned
 from dsray.dataset import find
 from dsray.lake.manifests import Manifest
@@ -132,6 +133,32 @@ def plan_table(console: Console, planned: list[Planned]) -> None:
             (f"  {step.name:<15}", colours[step.state]), f"{words[step.state]:<12}", (f"{count:>14}  {note}", "dim")
         )
         console.print(line, highlight=False)
+
+
+def crawl(console: Console, told: Status) -> None:
+    """How a crawl stands: rounds, outcomes, hosts, and what is due."""
+    console.print(f"\n{told.source}: {told.state}, crawl {told.number}", highlight=False)
+    if not told.rounds:
+        return
+    names = ("round", "chosen", "pages", "items", "unchanged", "errors", "seconds", "URLs/s")
+    table = Table(box=None, pad_edge=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    for one in told.rounds[-10:]:
+        done = one["pages"] + one["items"] + one["unchanged"] + one["errors"]
+        speed = f"{done / one['seconds']:,.0f}" if one["seconds"] else ""
+        table.add_row(*(f"{one[name]:,.0f}" for name in names[:-1]), speed)
+    console.print(table, highlight=False)
+    for title, counts in (("URLs", told.urls), ("outcomes", told.outcomes)):
+        console.print(f"  {title:<9}" + " · ".join(f"{name} {n:,}" for name, n in by_count(counts)), highlight=False)
+    hosts = Table(box=None, pad_edge=True)
+    for name in ("host", "known", "waiting", "failed"):
+        hosts.add_column(name, justify="left" if name == "host" else "right")
+    for host, *sums in told.hosts:
+        hosts.add_row(host or "(no URL)", *(f"{n:,}" for n in sums))
+    console.print(hosts, highlight=False)
+    later = f", the next in {(told.next_due - time.time()) / 3600:,.1f} h" if told.next_due else ""
+    console.print(f"  due now  {told.due:,}{later}", highlight=False)
 
 
 def console_of(file: Any = None) -> Console:

@@ -41,6 +41,10 @@ class ContestedError(SourceError):
     """Another process committed the same piece of a crawl first; who reads what it committed can go on."""
 
 
+class UnreachedError(SourceError):
+    """Nobody answered: as much the network's or the recipe's fault as a site's."""
+
+
 class GateError(DsrayError):
     """Synthetic rows did not pass a gate; the release is refused."""
 

@@ -15,6 +15,7 @@ RAW = pa.schema(
         ("digest", pa.string()),  # SHA-256 of the payload
         ("error", pa.string()),  # why there is no payload (see FETCH_ERRORS), or null
         ("evidence", pa.string()),  # JSON object behind `error`: signal, value, where
+        ("licence", pa.string()),  # that the page declares, or null
         ("payload", pa.large_binary()),
     ]
 )
@@ -30,8 +31,9 @@ FETCH_ERRORS = (
     "unreachable",
     "redirects",
     "invalid",
+    "gone",
 )
-"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for."""
+"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for; `gone` an item that no page names now."""
 
 FACTS = pa.schema([("id", pa.string()), ("digest", pa.string()), ("error", pa.string()), ("signature", pa.uint64())])
 """A fact row begins so; the kind's own facts and the signals (float64, null when not measured) follow."""

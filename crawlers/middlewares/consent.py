@@ -1,13 +1,14 @@
 """Opt-out headers are read before the body: what its owner does not give is never downloaded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from scrapy import Request, signals
 from scrapy.exceptions import NotConfigured, StopDownload
 from scrapy.http import Headers
 
+from crawlers.middlewares.sites import SITE_FILE
 from crawlers.refused import REASON, Reason
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NO_AI = frozenset({"noai", "noimageai"})
 NO_INDEX = frozenset({"noindex", "none"})
+NO_IMAGE = frozenset({"noimageindex"})
 
 _AGENT = re.compile(r"^\s*([a-z0-9_.*-]+)\s*:\s*(.*)$", re.IGNORECASE | re.DOTALL)
 _VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
@@ -34,6 +36,17 @@ def opt_out(headers: Headers, agent: str) -> tuple[str, str] | None:
     for value in headers.getlist("TDM-Reservation"):
         if value.strip() == b"1":
             return "tdm-reservation", "1"
+    return None
+
+
+def refusal(said: Iterable[tuple[str, str]], where: str) -> Reason | None:
+    """Why nothing may be taken from a page, if its head says so: (name of the meta tag, directive) pairs."""
+    for name, directive in said:
+        if name == "tdm-reservation":
+            if directive == "1":
+                return Reason("opted_out", "meta tdm-reservation", "1", where)
+        elif directive in NO_AI | NO_INDEX | NO_IMAGE:
+            return Reason("opted_out", f"meta {name}", directive, where)
     return None
 
 
@@ -58,12 +71,12 @@ class ConsentMiddleware:
     def from_crawler(cls, crawler: "Crawler") -> "Self":
         if not crawler.settings.getbool("RESPECT_OPT_OUT"):
             raise NotConfigured
-        middleware = cls(crawler.settings["ROBOTSTXT_USER_AGENT"])
+        middleware = cls(crawler.spider.job.product)  # type: ignore[union-attr] # ours
         crawler.signals.connect(middleware.headers_received, signals.headers_received)
         return middleware
 
     def headers_received(self, headers: Headers, request: Request) -> None:
-        if b"Location" in headers or "dont_obey_robotstxt" in request.meta:
+        if b"Location" in headers or SITE_FILE in request.meta:
             return  # a redirect's target speaks for itself; robots.txt is no content
         refused = opt_out(headers, self.agent)
         if refused:

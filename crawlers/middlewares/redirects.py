@@ -1,4 +1,4 @@
-"""Redirects: a few, over http and https only, and a page does not lead away from the hosts of its crawl."""
+"""Redirects: a few, over http and https only, and a page does not lead away from the crawl's scope."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,11 @@ from scrapy.downloadermiddlewares import redirect
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 
-from crawlers.frontier import FOUND
-from crawlers.refused import Reason, Refused
-from crawlers.rows import PAGE
-from crawlers.urls import host, resolve
+from crawlers.frontier import ASKED
+from crawlers.known import ITEM
+from crawlers.reading import Reader
+from crawlers.refused import Elsewhere, Reason, Refused
+from crawlers.urls import domain, host, resolve
 
 if TYPE_CHECKING:
     from typing import Self
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 class RedirectMiddleware(redirect.RedirectMiddleware):
     """Says why a redirect is not followed. A start page may move to another host, which then belongs to the crawl."""
 
-    hosts: set[str]
+    reader: Reader
+    domains: set[str]
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
         middleware = super().from_crawler(crawler)
-        middleware.hosts = crawler.spider.hosts  # type: ignore[union-attr]
+        middleware.reader = crawler.spider.reader  # type: ignore[union-attr] # ours
+        middleware.domains = crawler.spider.domains  # type: ignore[union-attr]
         return middleware
 
     def handle_referer(self, request: Request, response: Response) -> None:
@@ -45,13 +48,18 @@ class RedirectMiddleware(redirect.RedirectMiddleware):
         return result
 
     def _check(self, target: Request, request: Request) -> None:
-        found = request.meta.get(FOUND)
+        known = request.meta.get(ASKED)
         if resolve(target.url, "") is None:
             raise Refused(Reason("redirects", "location", target.url[:200], request.url))
-        if found and found.kind == PAGE and host(target.url) not in self.hosts:
-            if found.depth > 0:
+        if known is None:
+            return  # a site file may lie anywhere (RFC 9309, 2.3.1.2)
+        name = host(target.url)
+        if known.kind != ITEM and not self.reader.in_scope(name):
+            if known.depth > 0:
                 raise Refused(Reason("redirects", "other host", target.url, request.url))
-            self.hosts.add(host(target.url))
+            self.reader.moved.add(name)
+        if domain(name) not in self.domains:
+            raise Elsewhere(target.url)
 
 
 def _location(response: Response) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crawlers.job import Job
+from crawlers.known import ITEM
 from crawlers.ledger import Ledger
-from crawlers.rows import PAGE, Outcome
+from crawlers.rows import Outcome
+from crawlers.sites import SiteFile
 from dsray.errors import DsrayError
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 _NO_ANSWER = ("unreachable", "timeout", "address")
 
+_MOST_RECORDS = 50_000
+"""Records in a segment: found URLs are kept in memory until it is committed."""
+
 
 @dataclass
 class Batch:
@@ -25,23 +30,30 @@ class Batch:
 
     outcomes: list[Outcome] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    records: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def full(self, job: Job) -> bool:
-        return self.counts["bytes"] >= job.segment_mb * 1e6 or time.monotonic() - self.since >= job.segment_s
+        return (
+            self.counts["bytes"] >= job.segment_mb * 1e6
+            or time.monotonic() - self.since >= job.segment_s
+            or self.records >= _MOST_RECORDS
+        )
 
 
 class SegmentPipeline:
     """Counts outcomes and commits them, in a thread, while the crawl goes on.
 
-    As long as no start page gave an answer, nothing is committed: a site that is down is asked again by the next run.
+    As long as nobody gave an answer, nothing is committed, unless the job insists: a site that is down is asked again
+    by the next run.
     """
 
-    def __init__(self, crawler: "Crawler", job: Job, ledger: Ledger, spent: Counter[str]) -> None:
+    def __init__(self, crawler: "Crawler", job: Job, ledger: Ledger, spent: Counter[str], news: list[SiteFile]) -> None:
         self.crawler = crawler
         self.job = job
         self.ledger = ledger
         self.spent = spent
+        self.news = news  # site files since the last segment
         self.batch = Batch()
         self.reached = ledger.segments > 0
         self.failure: DsrayError | None = None
@@ -50,7 +62,7 @@ class SegmentPipeline:
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
         spider = crawler.spider
-        pipeline = cls(crawler, spider.job, spider.ledger, spider.spent)  # type: ignore[union-attr] # GallerySpider
+        pipeline = cls(crawler, spider.job, spider.ledger, spider.spent, spider.site_news)  # type: ignore[union-attr]
         spider.pipeline = pipeline  # type: ignore[union-attr]
         return pipeline
 
@@ -58,14 +70,15 @@ class SegmentPipeline:
         counts = count(item)
         self.batch.outcomes.append(item)
         self.batch.counts.update(counts)
+        self.batch.records += 1 + len(item.news)
         self.spent.update(counts)
-        self.reached = self.reached or not (item.row and item.row.get("error") in _NO_ANSWER)
+        self.reached = self.reached or item.known.outcome not in _NO_ANSWER
         if self.reached and self.batch.full(self.job):
             await self.commit()
         return item
 
     async def close_spider(self) -> None:
-        if self.reached:
+        if self.reached or self.job.insist:
             await self.commit(last=True)
 
     async def commit(self, last: bool = False) -> None:
@@ -74,8 +87,10 @@ class SegmentPipeline:
             if self.failure is not None or not self.batch.outcomes or not (last or self.batch.full(self.job)):
                 return
             batch, self.batch = self.batch, Batch()
+            sites = list(self.news)
+            self.news.clear()
             try:
-                await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts)
+                await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts, sites)
             except DsrayError as failure:
                 self.failure = failure
                 assert self.crawler.engine
@@ -83,10 +98,12 @@ class SegmentPipeline:
 
 
 def count(outcome: Outcome) -> Counter[str]:
-    """What one outcome adds: a page read, an item with its bytes, or an error."""
+    """What one outcome adds: a page read, an item with its bytes, one that did not change, or an error."""
     row = outcome.row or {}
     if row.get("error"):
         return Counter({row["error"]: 1})
-    if outcome.found.kind == PAGE:
+    if outcome.known.state != "done":
+        return Counter()
+    if outcome.known.kind != ITEM:
         return Counter(pages=1)
-    return Counter(items=1, bytes=len(row["payload"]))
+    return Counter(items=1, bytes=len(row["payload"])) if row else Counter(unchanged=1)

@@ -3,96 +3,87 @@
 import json
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Thread, Timer
+from time import time
 from typing import Any
-from urllib.parse import urlsplit
 
+from crawlers import rounds
 from crawlers.owner import heard
-from dsray import keys
-from dsray.collection import Crawl
-from dsray.errors import ContestedError, SourceError
+from crawlers.rounds import Crawl
+from dsray.errors import ContestedError, SourceError, UnreachedError
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
+from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, balance
 
-VERSION = 1
+VERSION = 2
 
-_TRIES = 10
+_TRIES = 30
 
 _GRACE_S = 120
-"""How long a fetch process may outlive its crawl's minutes before it is ended."""
+"""How long a fetch process may outlive its round's minutes before it is ended."""
 
 
-def step(recipe: Recipe, made: Made, crawl: int = 0) -> Step:
+def step(recipe: Recipe, made: Made, crawl: int = 0, revisit: str = "all") -> Step:
     """`crawl` counts how often the sources were asked anew; the same number finds what was fetched then."""
-    sources = {name: source.model_dump(mode="json") for name, source in recipe.collect.items()}
-    return Step(
-        "collect",
-        "collect",
-        VERSION,
-        {"sources": sources, "opted_out": recipe.select.drop.opted_out, "crawl": crawl},
-        [],
-    )
+    sources = {name: source.model_dump(mode="json", exclude_none=True) for name, source in recipe.collect.items()}
+    params = {"sources": sources, "opted_out": recipe.select.drop.opted_out, "crawl": crawl, "revisit": revisit}
+    return Step("collect", "collect", VERSION, params, [])
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
-    """Crawls all partitions of all sources; what an earlier try fetched and committed is not fetched again."""
+    """Asks every source; what an earlier try fetched and committed is not fetched again."""
+    from dsray.engine.connect import cpus
+
+    shards: list[Receipt] = []
+    pages = 0
+    for name, source in work.recipe.collect.items():
+        assert source.crawl is not None
+        crawl = crawl_of(name, step, work.recipe, work.store)
+        crawl.workers, crawl.show = cpus(), lambda note: work.progress.show(0, None, note)
+        end = rounds.run(crawl, partial(fetch_all, work=work))
+        shards += [Receipt(**shard) for shard in end["shards"]]
+        pages += end["counts"].get("pages", 0)
+    shards.sort(key=lambda receipt: receipt.digest)
+    rows = sum(receipt.rows for receipt in shards)
+    if not rows:
+        raise SourceError(
+            "The sources gave no items.", "Check the `item` and `follow` selectors against the site's HTML."
+        )
+    details = {"recrawled": [name for name in work.recipe.collect if step.params["crawl"] > 0]}
+    return step.manifest(shards, balance(rows), {"pages": pages, **details})
+
+
+def crawl_of(name: str, step: Step, recipe: Recipe, store: Store) -> Crawl:
+    """The crawl of one source."""
+    source = recipe.collect[name]
+    assert source.crawl is not None
+    fields, params = sorted(source.fields()), step.params
+    return Crawl(store, name, source.crawl.model_dump(mode="json"), fields, params["opted_out"], params["crawl"],
+                 params["revisit"])  # fmt: skip
+
+
+def fetch_all(jobs: list[dict[str, Any]], work: Work) -> list[dict[str, Any] | UnreachedError]:
+    """All partitions of a round, on the cluster."""
     from dsray.engine.tasks import run_all
 
-    jobs = [
-        job(name, source.crawl, partition, starts, step.key, work)
-        for name, source in work.recipe.collect.items()
-        if source.crawl
-        for partition, starts in enumerate(by_host(source.crawl.start))
-    ]
     news: dict[int, dict[str, int]] = {}
 
     def hear(index: int, progress: dict[str, int]) -> None:
         news[index] = progress
-        fetched = sum(n.get("items", 0) for n in news.values())
-        known = fetched + sum(n.get("pending", 0) for n in news.values())
-        work.progress.show(fetched, known, f"{sum(n.get('pages', 0) for n in news.values())} pages")
+        told = {name: sum(one.get(name, 0) for one in news.values()) for name in ("items", "unchanged", "pages")}
+        fetched = told["items"] + told["unchanged"]
+        known = fetched + sum(one.get("pending", 0) for one in news.values())
+        work.progress.show(fetched, known, f"{told['pages']} pages")
 
-    ends = run_all(fetch, jobs, hear)
-    shards = sorted((Receipt(**shard) for end in ends for shard in end["shards"]), key=lambda receipt: receipt.digest)
-    rows = sum(receipt.rows for receipt in shards)
-    if not rows:
-        raise SourceError(
-            "The crawl found no items.", "Check the `item` and `follow` selectors against the site's HTML."
-        )
-    return step.manifest(shards, balance(rows), {"pages": sum(end["counts"].get("pages", 0) for end in ends)})
+    return run_all(fetch, jobs, hear)
 
 
-def by_host(start: list[str]) -> list[list[str]]:
-    """Start pages in partitions: a host belongs to one only, so politeness is kept in one process."""
-    hosts: dict[str, list[str]] = defaultdict(list)
-    for url in start:
-        hosts[urlsplit(url).netloc].append(url)
-    return [hosts[host] for host in sorted(hosts)]
-
-
-def job(name: str, crawl: Crawl, partition: int, start: list[str], key: str, work: Work) -> dict[str, Any]:
-    """What a fetch process reads from its standard input."""
-    params = crawl.model_dump(mode="json")
-    return {
-        **params,
-        "lake": work.store.url,
-        "source": name,
-        "key": keys.key("crawl", VERSION, params, [name, key]),
-        "partition": f"{partition:04d}",
-        "start": start,
-        "respect_opt_out": work.recipe.select.drop.opted_out,
-        "segment_mb": 64,
-        "segment_s": 60,
-    }
-
-
-def fetch(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, Any]:
+def fetch(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, Any] | UnreachedError:
     """One partition to its end. A process that is killed, or finds that another driver committed a segment before it,
     is followed by one that goes on from the segments."""
     for _ in range(_TRIES - 1):
@@ -105,7 +96,7 @@ class KilledError(SourceError):
     """A fetch process was ended by a signal."""
 
 
-def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, Any]:
+def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, Any] | UnreachedError:
     """Runs `python -m crawlers.fetch` to its end. The child dies with us: it watches the pipe that we hold."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "crawlers.fetch"]
@@ -114,7 +105,7 @@ def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, An
         said: list[str] = []
         listener = Thread(target=partial(said.extend, child.stderr), daemon=True)
         listener.start()
-        limit = Timer(job["budget"]["minutes"] * 60 + _GRACE_S, child.kill)
+        limit = Timer(max(0.0, job["ends_at"] - time()) + job["timeout_s"] + _GRACE_S, child.kill)
         limit.start()
         try:
             with suppress(BrokenPipeError):
@@ -134,4 +125,7 @@ def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, An
     if child.returncode < 0:
         raise KilledError(f"A fetch process was killed by signal {-child.returncode}.", "Run again to go on.")
     lost = SourceError(f"A fetch process ended too early, with exit code {child.returncode}.", "Run again to go on.")
-    raise heard("".join(said), lost)
+    why = heard("".join(said), lost)
+    if isinstance(why, UnreachedError):
+        return why
+    raise why

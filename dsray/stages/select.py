@@ -16,13 +16,14 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.stages import twins
+from dsray.stages import superseded, twins
 from dsray.stages.step import Made, Step, Work, digests, total
+from dsray.stages.superseded import Superseded
 from dsray.stages.twins import Twin
 
 VERSION = 1
 
-_RAW_COLUMNS = ["id", "error", "evidence"]
+_RAW_COLUMNS = ["id", "error", "evidence", "fetched_at"]
 _PARTITION_ROWS = 500_000
 
 Rule = tuple[str, str, float | None, float | None]
@@ -45,7 +46,8 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
 
     families = list(zip(made["collect"].shards, made["measure"].shards, made["label"].shards, strict=True))
     drop, duplicates = work.recipe.select.drop, work.recipe.select.duplicates
-    rules = partial(failures, rules=drop.ranges(), unlabelled=drop.unlabelled)
+    old = superseded.find(made["collect"].shards, work.store, made["collect"].details.get("recrawled", ()))
+    rules = partial(failures, rules=drop.ranges(), unlabelled=drop.unlabelled, old=old)
     twin_rows: Mapping[str, Twin] = {}
     if families and (duplicates.exact or duplicates.radius is not None):
         work.progress.show(0, None, "looking for duplicates")
@@ -73,7 +75,15 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     return step.manifest(receipts, counts, _details(receipts))
 
 
-def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, *, rules: Sequence[Rule], unlabelled: bool) -> pa.Table:
+def failures(
+    raw: pa.Table,
+    facts: pa.Table,
+    labels: pa.Table,
+    *,
+    rules: Sequence[Rule],
+    unlabelled: bool,
+    old: Superseded = superseded.NONE,
+) -> pa.Table:
     """[rule, value, threshold] of the first rule that each row fails, null where it passes all."""
     rows = facts.num_rows
     rule, value, threshold = (np.full(rows, None, object) for _ in range(3))
@@ -82,6 +92,8 @@ def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, *, rules: Sequenc
         for row in np.flatnonzero(failed_N & (rule == None)).tolist():  # noqa: E711  # elementwise
             rule[row], value[row], threshold[row] = (name[row] if isinstance(name, list) else name), values[row], limit
 
+    newer = superseded.flags(raw, old)
+    fail(np.array([one is not None for one in newer]), "superseded", newer, "the newest row of its URL")
     refused, evidence = raw["error"].to_pylist(), [_short(text) for text in raw["evidence"].to_pylist()]
     fail(np.array([e is not None for e in refused]), refused, evidence, "")
     broken = facts["error"].to_pylist()

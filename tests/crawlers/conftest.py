@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fetching import ITEM, Answer, Job, Site
+from fetching import AGENT, ITEM, Answer, Job, Site
 
 from dsray.demo.site import serve
 
@@ -35,8 +35,14 @@ def job(tmp_path: Path) -> Callable[..., Job]:
     """A job for a start page, with this test's own lake."""
 
     def make(*start: str, **more: Any) -> Job:
-        basic = {"lake": f"file://{tmp_path}/lake", "source": "web", "key": "abc", "partition": "0000", "start": start}
-        return {**basic, "item": ITEM, "allow_private": True, **more}
+        basic = {
+            "lake": f"file://{tmp_path}/lake",
+            "start": list(start),
+            "item": ITEM,
+            "allow_private": True,
+            "user_agent": AGENT,
+        }
+        return {**basic, "retry": {"wait_s": 0.1}, **more}
 
     return make
 

@@ -8,12 +8,18 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from crawlers import rounds
+from crawlers.owner import heard
+from crawlers.rounds import Crawl
+from dsray import collection
+from dsray.errors import SourceError, UnreachedError
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import open_store
 
 Job = dict[str, Any]
 Row = dict[str, Any]
+AGENT = "dsray/1 (+http://example.org)"
 ITEM = {"image": "figure img::attr(src)", "caption": "figcaption::text"}
 
 
@@ -99,8 +105,46 @@ def start(job: Job, code: str = "") -> subprocess.Popen[str]:
     return child
 
 
+def crawl_of(job: Job, workers: int = 2) -> Crawl:
+    """The crawl that a test's few words mean."""
+    words = dict(job)
+    lake, source, opted_out, number, revisit = (
+        words.pop(name, otherwise)
+        for name, otherwise in (("lake", ""), ("source", "web"), ("respect_opt_out", True), ("number", 0),
+                                ("revisit", "all"))
+    )  # fmt: skip
+    model = collection.Crawl.model_validate(words)
+    source_fields = sorted(model.fields())
+    params = model.model_dump(mode="json")
+    return Crawl(open_store(lake), source, params, source_fields, opted_out, number, revisit, workers)
+
+
+class _Chosen(Exception):
+    """Ends a crawl before its first fetch."""
+
+
+def jobs_of(job: Job, workers: int = 1) -> list[Job]:
+    """What the fetch processes of the first round are asked to do."""
+
+    def stop(jobs: list[Job]) -> Any:
+        raise _Chosen(jobs)
+
+    try:
+        rounds.run(crawl_of(job, workers), stop)
+    except _Chosen as chosen:
+        found: list[Job] = chosen.args[0]
+        return [{**one, "insist": False} for one in found]
+    raise AssertionError("the crawl was at its end")
+
+
 def fetch(job: Job, code: str = "") -> Said:
-    """Runs a fetch to its end, with its standard input open all the time."""
+    """Runs the one fetch of a first round to its end, with its standard input open all the time."""
+    (only,) = jobs_of(job)
+    return fetched(only, code)
+
+
+def fetched(job: Job, code: str = "") -> Said:
+    """Runs a fetch process to its end."""
     with start(job, code) as child:
         assert child.stdout and child.stderr
         killer = threading.Timer(60, child.kill)
@@ -112,8 +156,27 @@ def fetch(job: Job, code: str = "") -> Said:
     return Said(code_, out, err)
 
 
+def rounds_of(job: Job, code: str = "") -> dict[str, Any]:
+    """A crawl, in as many rounds as it takes; its fetch processes run one after the other."""
+
+    def fetch_all(jobs: list[Job]) -> list[Any]:
+        ends: list[Any] = []
+        for one in jobs:
+            said = fetched(one, code)
+            if said.code == 0:
+                ends.append(said.end)
+            else:
+                error = heard(said.err, SourceError(said.err))
+                if not isinstance(error, UnreachedError):
+                    raise error
+                ends.append(error)
+        return ends
+
+    return rounds.run(crawl_of(job), fetch_all)
+
+
 def rows(job: Job, end: dict[str, Any]) -> list[Row]:
-    """All raw rows that a finished fetch names, whole."""
+    """All raw rows that a finished fetch or crawl names, whole."""
     store = open_store(job["lake"])
     read = [shards.read(store, Receipt(**receipt)).to_pylist() for receipt in end["shards"]]
     return [row for table in read for row in table]
@@ -121,7 +184,7 @@ def rows(job: Job, end: dict[str, Any]) -> list[Row]:
 
 def crawl(job: Job, code: str = "") -> dict[str, Row]:
     """URL path → raw row, of a crawl that runs to its end."""
-    found = rows(job, fetch(job, code).end)
+    found = rows(job, rounds_of(job, code))
     assert len({row["id"] for row in found}) == len(found)
     return {path_of(row["url"]): row for row in found}
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from fetching import crawl, fetch, image, page, path_of, rows, start
+from fetching import crawl, fetch, fetched, image, jobs_of, page, path_of, rounds_of, rows, start
 
 from dsray import keys
 from dsray.demo.gallery import gallery
@@ -58,7 +58,7 @@ def test_a_finished_partition_is_not_fetched_again(site, job):
     asked = len(small.hits)
     assert fetch(job(small.url)).end == first
     assert len(small.hits) == asked
-    assert first["counts"] == {"pages": 1, "items": 1, "bytes": 1, "errors": {}}
+    assert first["counts"] == {"pages": 1, "items": 1, "bytes": 1, "unchanged": 0, "errors": {}}
 
 
 def test_any_bytes_are_a_payload_and_a_url_is_fetched_once(site, job):
@@ -205,10 +205,11 @@ def test_budgets_end_a_crawl(site, job):
     answers |= {f"/{i}.png": image(bytes([i]) * 1000) for i in range(20)}
     chain = site({**answers, "/": page(links=("/0",))})
     ends = [
-        fetch(job(chain.url, key=f"k{i}", budget=budget)).end for i, budget in enumerate([{"pages": 5}, {"depth": 3}])
+        fetch(job(chain.url, source=f"k{i}", budget=budget)).end
+        for i, budget in enumerate([{"pages": 5}, {"depth": 3}])
     ]
     assert [(end["counts"]["pages"], end["counts"]["items"], end["left"]) for end in ends] == [(5, 4, 1), (4, 3, 0)]
-    end = fetch(job(chain.url, key="mb", budget={"mb": 0.0025}, concurrency=1)).end
+    end = fetch(job(chain.url, source="mb", budget={"mb": 0.0025}, concurrency=1)).end
     assert 2 < end["counts"]["items"] < 20 and end["left"] > 0
 
 
@@ -240,7 +241,7 @@ def test_a_public_site_cannot_lead_us_to_private_addresses(site, job):
     metadata = "http://169.254.169.254/latest/meta-data/"
     public = site({"/": page(*targets, *hops, metadata, "/good"), "/good": image(b"G"), **hops}, "127.0.0.2")
     said = job(public.url, allow_private=False)
-    found = rows(said, fetch(said, PUBLIC_127_0_0_2).end)
+    found = rows(said, rounds_of(said, PUBLIC_127_0_0_2))
     assert {row["url"]: row["error"] for row in found} == {
         **dict.fromkeys(targets, "address"),
         **{public.url + hop[1:]: "address" for hop in hops},
@@ -261,8 +262,8 @@ def test_a_site_that_is_down_is_an_error_and_is_asked_again(site, job):
     small = site({"/": page("/a.png"), "/a.png": image(b"A")})
     small.close()
     said = fetch(job(small.url))
-    assert said.code == 4 and said.error["kind"] == "SourceError" and small.url in said.error["error"][0]
-    assert fetch(job("http://no-such-host.invalid/", key="dns")).code == 4
+    assert said.code == 4 and said.error["kind"] == "UnreachedError" and small.url in said.error["error"][0]
+    assert fetch(job("http://no-such-host.invalid/", source="dns")).code == 4
 
 
 def test_certificates_are_verified(job, tls_site):
@@ -272,12 +273,12 @@ def test_certificates_are_verified(job, tls_site):
 
 def test_a_lake_that_cannot_be_written_is_said_in_one_sentence(site, job, tmp_path):
     small = site({"/": page("/a.png"), "/a.png": image(b"A")})
-    (tmp_path / "lake").write_text("a file where the lake should be")
-    said = fetch(job(small.url))
+    (asked,) = jobs_of(job(small.url))
+    said = fetched({**asked, "folder": f"{asked['list']}/x"})  # a folder where a file is
     assert said.code == 3 and said.error["kind"] == "LakeError"
 
 
-def test_killed_at_any_point_and_run_again_every_row_is_there_once(site, job):
+def test_killed_at_any_point_and_run_again_every_row_is_there_once(site, job, tmp_path):
     def slow(path):
         def answer():
             time.sleep(0.02)
@@ -288,13 +289,13 @@ def test_killed_at_any_point_and_run_again_every_row_is_there_once(site, job):
     pictures = [f"/{i}.png" for i in range(120)]
     pages = {f"/page/{i}": page(*pictures[30 * i : 30 * i + 40], links=(f"/page/{i + 1}",)) for i in range(4)}
     many = site({"/": page(links=("/page/0",)), **pages, **{path: slow(path) for path in pictures}})
-    undisturbed = job(many.url, key="whole", concurrency=16)
-    whole = {row["id"] for row in rows(undisturbed, fetch(undisturbed).end)}
+    whole = {row["id"] for row in crawl(job(many.url, concurrency=16)).values()}
     assert len(whole) == len(pictures) + 1
-    tried = job(many.url, key="killed", segment_s=0.1, concurrency=2)
-    folder = Path(tried["lake"].removeprefix("file://")) / "crawls/web/killed/0000"
+    tried = job(many.url, lake=f"file://{tmp_path}/other", commit_s=0.1, concurrency=2)
+    (asked,) = jobs_of(tried)
+    folder = tmp_path / "other" / asked["folder"]
     for segments in (1, 3):
-        child = start(tried)
+        child = start(asked)
         deadline = time.monotonic() + 30
         while len(list(folder.glob("segment-*.json"))) < segments and child.poll() is None:
             assert time.monotonic() < deadline
@@ -302,7 +303,7 @@ def test_killed_at_any_point_and_run_again_every_row_is_there_once(site, job):
         child.kill()
         child.communicate()
         assert not (folder / "done.json").exists()
-    end = fetch(tried).end
+    end = fetched(asked).end
     ids = [row["id"] for row in rows(tried, end)]
     assert len(ids) == len(set(ids))
     assert set(ids) == whole
@@ -316,7 +317,7 @@ def test_two_processes_on_one_partition_do_not_both_commit(site, job):
         return image(b"x")
 
     many = site({"/": page(*(f"/{i}.png" for i in range(40))), **{f"/{i}.png": slow for i in range(40)}})
-    said = job(many.url, segment_s=0.2, concurrency=1)
+    said = job(many.url, commit_s=0.2, concurrency=1)
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(fetch, [said, said]))
     assert 4 in {one.code for one in both} <= {0, 4}
@@ -331,7 +332,7 @@ def test_no_process_outlives_its_owner(site, job):
 
     many = site({"/": page(*(f"/{i}.png" for i in range(99))), **{f"/{i}.png": slow for i in range(99)}})
     owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, json.dumps(job(many.url))], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", OWNER, json.dumps(jobs_of(job(many.url))[0])], stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout
     child = int(owner.stdout.readline())

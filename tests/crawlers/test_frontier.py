@@ -1,54 +1,71 @@
-"""crawlers.frontier and crawlers.ledger: every URL once, within the budget, nothing committed again."""
+"""crawlers.frontier: items first, hosts in turn, nothing beyond a budget, and one slow host delays itself only."""
 
-import json
+import time
 from collections import Counter
-from pathlib import Path
 
-import pytest
+from scrapy import Request
 
 from crawlers.frontier import Frontier
-from crawlers.job import parse
-from crawlers.ledger import Ledger
-from crawlers.rows import ITEM, PAGE, Found, Outcome
-from dsray.errors import ContestedError
-from dsray.lake.store import open_store
-
-JOB = {
-    "lake": "file:///x", "source": "s", "key": "k" * 64, "partition": "0000", "start": ["http://a/"],
-    "item": {"m": "img::attr(src)"}, "budget": {"pages": 2, "depth": 1}, "allow_private": True,
-}  # fmt: skip
+from crawlers.job import Budget, Job
+from crawlers.known import ITEM, PAGE, Known
 
 
-def frontier(**budget: float) -> Frontier:
-    job = parse(json.dumps({**JOB, "budget": {**JOB["budget"], **budget}}).encode())
-    return Frontier(job.budget, Counter(), lambda found: found)  # type: ignore[arg-type, return-value]
+def frontier(concurrency: int = 8, **budget: float) -> Frontier:
+    job = Job("file:///x", "s", "f", "l", concurrency=concurrency, budget=Budget(**budget))  # type: ignore[arg-type]
+    return Frontier(job, Counter(), lambda known: Request(known.url, meta={"known": known}))
 
 
-def test_items_come_before_pages_and_each_url_once():
+def asked(queue: Frontier, count: int) -> list[str | None]:
+    return [one.url if (one := queue.next_request()) else None for _ in range(count)]
+
+
+def test_items_come_before_pages():
     queue = frontier()
-    queue.add(
-        [Found("http://a/1", PAGE), Found("http://a/i", ITEM), Found("http://a/1", PAGE), Found("http://a/2", PAGE)]
-    )
-    asked = [queue.next_request() for _ in range(4)]
-    assert [one.url if one else None for one in asked] == ["http://a/i", "http://a/1", "http://a/2", None]
+    for known in (Known("http://a/1", PAGE), Known("http://a/i", ITEM), Known("http://a/2", PAGE)):
+        queue.push(known)
+    assert len(queue) == 3
+    assert asked(queue, 4) == ["http://a/i", "http://a/1", "http://a/2", None]
+    assert not queue.has_pending_requests() and len(queue) == 0
 
 
-def test_what_is_too_deep_or_beyond_the_pages_is_not_asked():
-    queue = frontier(pages=1)
-    assert queue.add([Found("http://a/deep", PAGE, depth=2)]) == []
-    queue.add([Found("http://a/1", PAGE), Found("http://a/2", PAGE)])
-    assert queue.next_request() is not None and queue.next_request() is None and len(queue) == 1
+def test_what_is_too_deep_or_beyond_a_budget_is_not_asked():
+    queue = frontier(pages=2, depth=1, host_pages=1)
+    assert not queue.push(Known("http://a/deep", PAGE, depth=2))
+    for at in range(3):
+        queue.push(Known(f"http://a/{at}", PAGE))
+        queue.push(Known(f"http://b/{at}", PAGE))
+        queue.push(Known(f"http://c/{at}", PAGE))
+    assert asked(queue, 3) == ["http://a/0", "http://b/0", None]
+    assert not queue.has_pending_requests() and len(queue) == 7
+    queue.push(Known("http://c/i", ITEM))
+    assert asked(queue, 2) == ["http://c/i", None]
 
 
-def test_a_ledger_goes_on_from_its_segments_and_one_of_two_writers_wins(tmp_path: Path):
-    store, job = open_store(f"file://{tmp_path}"), parse(json.dumps(JOB).encode())
-    first, second = Ledger(store, job), Ledger(store, job)
-    assert [one.url for one in first.pending] == ["http://a/"]
-    done = Outcome(Found("http://a/", PAGE), None, [Found("http://a/1", PAGE, depth=1)])
-    first.commit([done], Counter(pages=1))
-    with pytest.raises(ContestedError):
-        second.commit([done], Counter(pages=1))
-    resumed = Ledger(store, job)
-    assert [one.url for one in resumed.pending] == ["http://a/1"]
-    assert resumed.counts["pages"] == 1 and resumed.end() is None
-    assert resumed.finish(left=1) == first.finish(left=1) == resumed.end()
+def test_hosts_take_turns_and_none_has_more_requests_than_it_may():
+    queue = frontier(concurrency=2)
+    slow, quick = ([Known(f"http://{host}/{at}", ITEM) for at in range(3)] for host in ("slow", "quick"))
+    for known in (*slow, *quick):
+        queue.push(known)
+    assert asked(queue, 5) == ["http://slow/0", "http://quick/0", "http://slow/1", "http://quick/1", None]
+    queue.done(quick[0])
+    assert asked(queue, 2) == ["http://quick/2", None]
+
+
+def test_a_paused_host_waits_and_the_others_do_not():
+    queue = frontier()
+    paused, other = Known("http://paused/1", ITEM), Known("http://other/1", ITEM)
+    queue.push(paused)
+    queue.push(other)
+    queue.pause("paused", time.time() + 0.2)
+    assert asked(queue, 2) == ["http://other/1", None]
+    assert queue.has_pending_requests()
+    time.sleep(0.25)
+    assert asked(queue, 1) == ["http://paused/1"]
+
+
+def test_a_host_can_be_emptied():
+    queue = frontier()
+    for at in range(3):
+        queue.push(Known(f"http://a/{at}", ITEM))
+    assert [known.url for known in queue.drain("a")] == ["http://a/0", "http://a/1", "http://a/2"]
+    assert len(queue) == 0 and asked(queue, 1) == [None]
