@@ -1,0 +1,87 @@
+"""Sources that are not the web → raw shards: a shard each piece. What did not change is adopted, not read again."""
+
+import multiprocessing
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from dsray import keys, sources
+from dsray.collection import Source
+from dsray.errors import DsrayError, SourceError
+from dsray.lake.shards import Receipt
+from dsray.sources.piece import Piece
+from dsray.sources.rows import bad, table
+from dsray.stages.step import Work, total
+
+VERSION = 1
+
+
+def run(name: str, source: Source, work: Work, texts: list[str]) -> tuple[list[Receipt], dict[str, int]]:
+    """The receipts of the source's raw shards, in the order of its pieces, and how many rows are whole and bad."""
+    from dsray.engine import shards
+
+    source = sources.anchored(source)
+    found = sources.pieces(source)
+    if not found:
+        raise SourceError(f"The source '{name}' has nothing to read.", "Check what it says against what is there.")
+    works = [shards.Work(shard_name(name, source, piece, texts), [], piece.json()) for piece in found]
+    read = partial(raw, name=name, source=source, texts=texts)
+    receipts = shards.map_shards(work.store, works, read, work.progress.rows(None))
+    filled = [receipt for receipt in receipts if receipt.rows]
+    rows, invalid = sum(receipt.rows for receipt in filled), total(filled, "invalid")
+    return filled, {"pieces": len(found), "read": rows - invalid, "invalid": invalid}
+
+
+def shard_name(name: str, source: Source, piece: Piece, texts: Iterable[str]) -> str:
+    """Where a piece's shard lies: by what makes it, or in a folder by its own bytes when only reading tells."""
+    if piece.fingerprint is None:
+        return f"raw/{name}/"
+    said = sources.settings(source).model_dump(mode="json", exclude={"path", "include", "rows"})
+    params = {"source": name, "reader": piece.reader, "said": said, "texts": sorted(texts)}
+    key = keys.key("ingest", VERSION, params, [piece.fingerprint])
+    return f"raw/{name}/{key[:2]}/{key}.parquet"
+
+
+def raw(
+    said: dict[str, Any], *, name: str, source: Source, texts: list[str], careful: bool = False
+) -> tuple[pa.Table, dict[str, int]]:
+    """The raw table of one piece. With `careful` it is read in a child process, and one that dies is a row."""
+    piece = Piece(**said)
+    if careful:
+        return in_child(piece, name, source, texts)
+    made = table(sources.rows(piece, name, source), texts)
+    return made, {"invalid": len(made) - made["error"].null_count}
+
+
+def in_child(piece: Piece, name: str, source: Source, texts: list[str]) -> tuple[pa.Table, dict[str, int]]:
+    """Reads a piece that killed a process before, where it can do no more harm."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_send, args=(there, piece, name, source, texts), daemon=True)
+    child.start()
+    there.close()
+    try:
+        found = here.recv()
+    except EOFError:
+        where = f"{name}@{piece.fingerprint or keys.digest(keys.canonical(piece.what))}"
+        return table([bad(name, where, "crashed", f"a process died of this piece of {piece.reader}")], texts), {
+            "invalid": 1
+        }
+    finally:
+        child.kill()
+        child.join(timeout=10)
+        here.close()
+    if isinstance(found, DsrayError):
+        raise found
+    made: tuple[pa.Table, dict[str, int]] = found
+    return made
+
+
+def _send(there: Any, piece: Piece, name: str, source: Source, texts: list[str]) -> None:
+    try:
+        there.send(raw(piece.json(), name=name, source=source, texts=texts))
+    except DsrayError as error:
+        there.send(error)
+    there.close()
