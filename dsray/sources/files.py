@@ -16,7 +16,7 @@ from dsray.lake.folder import UNREADABLE, File
 from dsray.sources import archives, tables
 from dsray.sources.piece import Piece
 from dsray.sources.rows import MOST_BYTES, Row, bad, damage, good
-from dsray.sources.samples import MOST_TEXT, Sample, arrange, fields
+from dsray.sources.samples import MOST_TEXT, Sample, arrange, extensions, fields
 
 GROUP_BYTES, GROUP_FILES = 64 * 2**20, 2000
 """The most of a piece. A natural end comes at a quarter of it, on average."""
@@ -35,7 +35,10 @@ def pieces(config: Files) -> list[Piece]:
         )
     apart = {*packed, *tabled}
     single = [(file.name, file) for file in listed if file not in apart]
-    grouped = groups(arrange(single, config.texts, first=False), {file.url for file in chosen})
+    samples = arrange(single, config.texts, first=False)
+    for sample in samples:  # a sidecar that nobody asks for changes nothing
+        sample.beside = {said: file for said, file in sample.beside.items() if said in extensions(config.texts)}
+    grouped = groups(samples, {file.url for file in chosen})
     return [
         *grouped,
         *(piece for file in packed for piece in archives.pieces(file)),
@@ -90,16 +93,13 @@ def rows(piece: Piece, source: str, config: Files) -> Iterator[Row]:
 
 
 def _row(source: str, config: Files, name: str, file: File, beside: dict[str, File]) -> Row:
-    if tables.reads(name):
-        return bad(source, file.url, "media", "the source names no column of tables", file.changed_at)
     if file.stamp == UNREADABLE or file.size > MOST_BYTES:
         return bad(source, file.url, UNREADABLE if file.stamp == UNREADABLE else "size", file.size, file.changed_at)
     lost = [f for f in beside.values() if f.stamp == UNREADABLE or f.size > MOST_TEXT]
     if lost:
         return bad(source, file.url, "sidecar", lost[0].url, file.changed_at)
-    named = {said.partition(".")[0] if said.startswith("json.") else said for said in config.texts.values()}
     try:
-        texts = {extension: folder.read(f, MOST_TEXT) for extension, f in beside.items() if extension in named}
+        texts = {extension: folder.read(f, MOST_TEXT) for extension, f in beside.items()}
         above = unquote(file.url.rpartition("/")[0].rpartition("/")[2], errors="replace")
         found = fields(config.texts, name, above, texts)
     except Exception as error:

@@ -66,13 +66,13 @@ def damage(error: Exception) -> str:
 
 
 def text_of(value: Any) -> str | None:
-    """A text field: text as it is, bytes as UTF-8, numbers as digits, anything else as JSON. Raises ValueError."""
+    """A text field: text as it is, bytes as UTF-8, lists and the like as JSON. Raises ValueError."""
     if value is None or isinstance(value, str):
         if value is not None:
             value.encode()  # a lone surrogate is no text
         return value
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return str(value)

@@ -1,0 +1,26 @@
+"""S3: a real SeaweedFS that the session's tests share, each in a place of its own."""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from dsray.lake import embedded
+from dsray.lake.embedded import Server
+from dsray.lake.store import Store, open_store
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with embedded.serve(tmp_path_factory.mktemp("lake")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in embedded.environment(server).items():
+        monkeypatch.setenv(name, value)
+    return open_store(f"{server.url}/{secrets.token_hex(4)}")
