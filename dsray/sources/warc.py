@@ -59,7 +59,7 @@ def rows(piece: Piece, source: str, config: Warc) -> Iterator[Row]:
 def _row(record: Any, source: str, file: File, wanted: tuple[str, ...], urls: re.Pattern[str]) -> Row | None:
     """A record's row, or None when it is no response, or one that the filters leave out."""
     at = f"{file.url}@{record.stream_pos}"
-    kind, url, when = record.record_type.name, record.headers.get("WARC-Target-URI"), record.record_date
+    kind, url, when = str(record.record_type), record.headers.get("WARC-Target-URI"), record.record_date
     if kind == "unknown" or "Content-Length" not in record.headers:
         return bad(source, url or file.url, "record", "cut or without a type", when, at)
     if kind != "response":

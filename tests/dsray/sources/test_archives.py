@@ -145,4 +145,4 @@ def test_an_archive_on_s3(s3):
     s3.create("in/x.tar", tar_of(SAMPLES))
     config = Files(path=f"{s3.url}/in", texts=TEXTS)
     (piece,) = files.pieces(config)
-    assert [row["url"] for row in archives.rows(piece, "s", config)][0] == f"{s3.url}/in/x.tar#a/0001.jpg"
+    assert next(row["url"] for row in archives.rows(piece, "s", config)) == f"{s3.url}/in/x.tar#a/0001.jpg"

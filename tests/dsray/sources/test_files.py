@@ -99,7 +99,7 @@ def test_one_file_more_less_or_changed_is_one_piece(tmp_path):
 
     def prints(changes: dict[str, File | None]) -> set[str]:
         now = {name: file for name, file in {**listed, **changes}.items() if file}
-        samples = arrange([(name, file) for name, file in now.items()], {}, first=False)
+        samples = arrange(list(now.items()), {}, first=False)
         pieces = files.groups(samples, {file.url for file in now.values()})
         assert sum(len(piece.what["samples"]) for piece in pieces) == len(now)
         assert all(len(piece.what["samples"]) <= files.GROUP_FILES for piece in pieces)
