@@ -29,18 +29,18 @@ def pieces(config: Hub) -> list[Piece]:
     rows_ = len(data)
     weight = max(1, data.data.nbytes // max(1, rows_))
     step = max(1, min(PIECE_ROWS, PIECE_BYTES // weight))
-    said = keys.digest(keys.canonical([stamp, address(config), config.name, config.split]))
+    said = keys.digest(keys.canonical([stamp, address(config, stamp), config.split]))
     made = [{"first": first, "last": min(first + step, rows_), "stamp": stamp} for first in range(0, rows_, step)]
     return [Piece("hub", what, keys.digest(keys.canonical([said, what]))) for what in made]
 
 
 def rows(piece: Piece, source: str, config: Hub) -> Iterator[Row]:
     """A row each record."""
-    what = piece.what
+    what, place = piece.what, address(config, piece.what["stamp"])
     data = _loaded(config.model_dump_json(), what["stamp"])
     names = {said: data.features[said] for said in config.texts.values() if hasattr(data.features[said], "int2str")}
     for number in range(what["first"], what["last"]):
-        url = f"{address(config)}#{config.split}/row={number}"
+        url = f"{place}#{config.split}/row={number}"
         try:
             cells = data[number]
             texts = {column: _named(names.get(said), cells[said]) for column, said in config.texts.items()}
@@ -49,12 +49,11 @@ def rows(piece: Piece, source: str, config: Hub) -> Iterator[Row]:
             yield bad(source, url, "row", damage(error))
 
 
-def address(config: Hub) -> str:
-    """Where the dataset is: file:///folder, or hf://datasets/name@revision/configuration."""
+def address(config: Hub, stamp: str) -> str:
+    """Where the dataset is: file:///folder, or hf://datasets/name@commit/configuration."""
     if Path(config.path).exists():
         return folder.absolute(config.path)
-    revision = f"@{config.revision}" if config.revision else ""
-    return f"hf://datasets/{config.path}{revision}" + (f"/{config.name}" if config.name else "")
+    return f"hf://datasets/{config.path}@{stamp}" + (f"/{config.name}" if config.name else "")
 
 
 def _named(feature: Any, value: Any) -> Any:
@@ -72,9 +71,15 @@ def _bytes(config: Hub, value: Any) -> Any:
 
 
 def _stamp(config: Hub) -> str:
+    """What tells the dataset's files from others: their listing, or the commit that the revision is now."""
     if Path(config.path).exists():
         return keys.digest(keys.canonical([list(file) for file in folder.listing(config.path)]))
-    return config.revision or ""
+    _datasets()
+    try:
+        found = import_module("huggingface_hub").HfApi().dataset_info(config.path, revision=config.revision)
+    except Exception as error:
+        raise _unloaded(config, error) from error
+    return str(found.sha)
 
 
 @lru_cache(maxsize=2)
@@ -90,17 +95,22 @@ def _loaded(said: str, stamp: str) -> Any:
             data = datasets.load_from_disk(str(local))
         else:
             where = str(local.absolute()) if local.exists() else config.path
-            data = datasets.load_dataset(where, config.name, split=config.split, revision=config.revision)
+            revision = None if local.exists() else stamp
+            data = datasets.load_dataset(where, config.name, split=config.split, revision=revision)
     except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise SourceError(
-            f"The dataset {config.path} could not be loaded: {lines[0][:300].rstrip('.')}.",
-            "Check `path`, `name`, `split` and `revision`.",
-        ) from error
+        raise _unloaded(config, error) from error
     for name, feature in data.features.items():
         if hasattr(feature, "decode"):
             data = data.cast_column(name, type(feature)(decode=False))
     return data.with_format(None)
+
+
+def _unloaded(config: Hub, error: Exception) -> SourceError:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return SourceError(
+        f"The dataset {config.path} could not be loaded: {lines[0][:300].rstrip('.')}.",
+        "Check `path`, `name`, `split` and `revision`, or the network.",
+    )
 
 
 def _datasets() -> Any:

@@ -33,11 +33,11 @@ def pieces(config: Sql) -> list[Piece]:
     found: list[int] = []
     with _cursor(config) as cursor:
         _lacking(config, cursor)
-        query = f"SELECT {low} AS low FROM ({config.query}) q WHERE {whole} GROUP BY 1 ORDER BY 1"
+        query = f"SELECT {low} AS low FROM {_inner(config)} WHERE {whole} GROUP BY 1 ORDER BY 1"
         _execute(cursor, query, config.params)
         while part := cursor.fetchmany(_AT_ONCE):
             found += [_integer(config, row[0]) for row in part]
-        _execute(cursor, f"SELECT count(*) FROM ({config.query}) q WHERE NOT ({whole})", config.params)
+        _execute(cursor, f"SELECT count(*) FROM {_inner(config)} WHERE NOT ({whole})", config.params)
         lost = int(cursor.fetchone()[0])
     made = [Piece("sql", {"low": low, "high": low + config.rows}, None) for low in found]
     return [*made, *([Piece("sql", {"lost": lost}, None)] if lost else [])]
@@ -57,7 +57,7 @@ def rows(piece: Piece, source: str, config: Sql) -> Iterator[Row]:
     key, first = _quoted(config.key), len(config.params) + 1
     begin, end = (f"${first}::bigint", f"${first + 1}::bigint") if _postgres(config) else ("?", "?")
     query = (
-        f"SELECT {key} AS k, {', '.join(columns)} FROM ({config.query}) q "
+        f"SELECT {key} AS k, {', '.join(columns)} FROM {_inner(config)} "
         f"WHERE {_is_integer(config)} AND {key} >= {begin} AND {key} < {end} ORDER BY {key}"
     )
     seen, twice = None, 0
@@ -83,6 +83,11 @@ def address(database: str) -> str:
         return f"sqlite://{quote(_sqlite_path(database))}"
     host = parts.netloc.rpartition("@")[2]
     return f"postgresql://{host}{parts.path}"
+
+
+def _inner(config: Sql) -> str:
+    """The query as a table; the line's end ends a comment."""
+    return f"({config.query.strip().rstrip(';')}\n) q"
 
 
 def _typed(config: Sql, media: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
@@ -115,7 +120,7 @@ def _integer(config: Sql, value: object) -> int:
 
 def _lacking(config: Sql, cursor: Any) -> None:
     """Refuses a query without the columns asked for: SQLite would take their quoted names for texts."""
-    _execute(cursor, f"SELECT * FROM ({config.query}) q LIMIT 0", config.params)
+    _execute(cursor, f"SELECT * FROM {_inner(config)} LIMIT 0", config.params)
     names = [column[0] for column in cursor.description or ()]
     cursor.fetchall()
     lost = sorted({config.key, config.media, *config.texts.values()} - set(names))

@@ -18,6 +18,7 @@ from dsray.errors import ContestedError, SourceError
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.recipe import Recipe
+from dsray.stages import ingest
 from dsray.stages.step import Made, Step, Work, balance
 
 VERSION = 1
@@ -59,7 +60,14 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         work.progress.show(fetched, known, f"{sum(n.get('pages', 0) for n in news.values())} pages")
 
     ends = run_all(fetch, jobs, hear)
-    shards = sorted((Receipt(**shard) for end in ends for shard in end["shards"]), key=lambda receipt: receipt.digest)
+    crawled = [Receipt(**shard) for end in ends for shard in end["shards"]]
+    others = [
+        receipt
+        for name, source in work.recipe.collect.items()
+        if source.crawl is None
+        for receipt in ingest.run(name, source, work, work.recipe.texts())[0]
+    ]
+    shards = sorted([*crawled, *others], key=lambda receipt: receipt.digest)
     rows = sum(receipt.rows for receipt in shards)
     if not rows:
         raise SourceError(

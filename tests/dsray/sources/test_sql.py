@@ -115,9 +115,7 @@ def rows_of(config: Sql) -> list[dict]:
 
 def test_ranges_are_the_whole_answer(database):
     config = config_of(database)
-    assert [piece.what for piece in sql.pieces(config)] == [
-        {"low": low, "high": low + 10} for low in (-10, 0, 10)
-    ]
+    assert [piece.what for piece in sql.pieces(config)] == [{"low": low, "high": low + 10} for low in (-10, 0, 10)]
     found = rows_of(config)
     assert [(row["payload"], row["caption"]) for row in found] == [(b"p%d" % n, f"c{n}") for n in range(-5, 20)]
     place = database.replace("tester@", "")
@@ -220,7 +218,7 @@ def test_an_address_shows_where_and_nothing_else():
 
 
 def test_no_driver_no_database_and_no_such_kind(tmp_path, monkeypatch):
-    with pytest.raises(SourceError, match="There is no database at /no/x.db"):
+    with pytest.raises(SourceError, match=r"There is no database at /no/x\.db"):
         sql.pieces(config_of("sqlite:///no/x.db"))
     with pytest.raises(SourceError, match="Databases of 'mysql' cannot be read"):
         sql.pieces(config_of("mysql://h/d"))

@@ -79,7 +79,16 @@ def test_truncated_parquet_is_a_row(tmp_path):
 
 
 def test_csv_records_and_those_that_are_none(tmp_path):
-    lines = [b"said,image,x", b'a,"one\ntwo",1', b"b,short", b"", b"c\xff,bad,1", b"d,\xc3\xa4,1", b'e,"open,1', b"f,g,1"]
+    lines = [
+        b"said,image,x",
+        b'a,"one\ntwo",1',
+        b"b,short",
+        b"",
+        b"c\xff,bad,1",
+        b"d,\xc3\xa4,1",
+        b'e,"open,1',
+        b"f,g,1",
+    ]
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + b"\n".join(lines))
     assert brief(rows_of(tmp_path)) == [
         ("row=0", b"one\ntwo", "a"),
