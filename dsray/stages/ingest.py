@@ -1,15 +1,17 @@
 """Sources that are not the web → raw shards: a shard each piece. What did not change is adopted, not read again."""
 
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from dsray import keys, sources
 from dsray.collection import Source
 from dsray.errors import DsrayError, SourceError
+from dsray.lake import folder
 from dsray.lake.shards import Receipt
 from dsray.sources.piece import Piece
 from dsray.sources.rows import bad, table
@@ -17,12 +19,15 @@ from dsray.stages.step import Work, total
 
 VERSION = 1
 
+Made = tuple[pa.Table, dict[str, int]]
+
 
 def run(name: str, source: Source, work: Work, texts: list[str]) -> tuple[list[Receipt], dict[str, int]]:
     """The receipts of the source's raw shards, in the order of its pieces, and how many rows are whole and bad."""
     from dsray.engine import shards
 
     source = sources.anchored(source)
+    _apart(name, source, work)
     found = sources.pieces(source)
     if not found:
         raise SourceError(f"The source '{name}' has nothing to read.", "Check what it says against what is there.")
@@ -32,6 +37,13 @@ def run(name: str, source: Source, work: Work, texts: list[str]) -> tuple[list[R
     filled = [receipt for receipt in receipts if receipt.rows]
     rows, invalid = sum(receipt.rows for receipt in filled), total(filled, "invalid")
     return filled, {"pieces": len(found), "read": rows - invalid, "invalid": invalid}
+
+
+def _apart(name: str, source: Source, work: Work) -> None:
+    """Refuses a lake in the folder that is read: each run would read what the last one wrote."""
+    said = source.files or source.warc
+    if said and f"{work.store.url}/".startswith(unquote(folder.absolute(said.path)).rstrip("/") + "/"):
+        raise SourceError(f"The lake lies in the folder that the source '{name}' reads.", "Put one of them elsewhere.")
 
 
 def shard_name(name: str, source: Source, piece: Piece, texts: Iterable[str]) -> str:
@@ -44,44 +56,44 @@ def shard_name(name: str, source: Source, piece: Piece, texts: Iterable[str]) ->
     return f"raw/{name}/{key[:2]}/{key}.parquet"
 
 
-def raw(
-    said: dict[str, Any], *, name: str, source: Source, texts: list[str], careful: bool = False
-) -> tuple[pa.Table, dict[str, int]]:
+def raw(said: dict[str, Any], *, name: str, source: Source, texts: list[str], careful: bool = False) -> Made:
     """The raw table of one piece. With `careful` it is read in a child process, and one that dies is a row."""
     piece = Piece(**said)
     if careful:
-        return in_child(piece, name, source, texts)
+        found = in_child(partial(raw, said, name=name, source=source, texts=texts))
+        if found:
+            return found
+        where = f"{name}@{piece.fingerprint or keys.digest(keys.canonical(piece.what))}"
+        died = bad(name, where, "crashed", f"a process died of this piece of {piece.reader}")
+        return table([died], texts), {"invalid": 1}
     made = table(sources.rows(piece, name, source), texts)
     return made, {"invalid": len(made) - made["error"].null_count}
 
 
-def in_child(piece: Piece, name: str, source: Source, texts: list[str]) -> tuple[pa.Table, dict[str, int]]:
-    """Reads a piece that killed a process before, where it can do no more harm."""
-    context = multiprocessing.get_context("fork")
+def in_child(read: Callable[[], Made]) -> Made | None:
+    """What `read` makes in a process of its own; None when that dies. A new process, not a fork: S3 has threads."""
+    context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_send, args=(there, piece, name, source, texts), daemon=True)
+    child = context.Process(target=_send, args=(there, read), daemon=True)
     child.start()
     there.close()
     try:
         found = here.recv()
     except EOFError:
-        where = f"{name}@{piece.fingerprint or keys.digest(keys.canonical(piece.what))}"
-        return table([bad(name, where, "crashed", f"a process died of this piece of {piece.reader}")], texts), {
-            "invalid": 1
-        }
+        return None
     finally:
         child.kill()
         child.join(timeout=10)
         here.close()
     if isinstance(found, DsrayError):
         raise found
-    made: tuple[pa.Table, dict[str, int]] = found
+    made: Made = found
     return made
 
 
-def _send(there: Any, piece: Piece, name: str, source: Source, texts: list[str]) -> None:
+def _send(there: Any, read: Callable[[], Made]) -> None:
     try:
-        there.send(raw(piece.json(), name=name, source=source, texts=texts))
+        there.send(read())
     except DsrayError as error:
         there.send(error)
     there.close()

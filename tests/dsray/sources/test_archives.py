@@ -55,9 +55,13 @@ SAMPLES = {
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("x.tar", tar_of(SAMPLES)), ("x.tar.gz", gzip.compress(tar_of(SAMPLES))), ("x.tgz", gzip.compress(tar_of(SAMPLES))),
-     ("x.zip", zip_of(SAMPLES))],
-)  # fmt: skip
+    [
+        ("x.tar", tar_of(SAMPLES)),
+        ("x.tar.gz", gzip.compress(tar_of(SAMPLES))),
+        ("x.tgz", gzip.compress(tar_of(SAMPLES))),
+        ("x.zip", zip_of(SAMPLES)),
+    ],
+)
 def test_files_of_one_key_belong_together(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     found = rows_of(tmp_path)

@@ -31,9 +31,8 @@ def cache(tmp_path_factory, monkeypatch):
 def data(images: list[bytes | None]):
     import datasets
 
-    features = datasets.Features({
-        "image": datasets.Image(), "caption": datasets.Value("string"), "label": datasets.ClassLabel(names=["cat", "dog"])
-    })  # fmt: skip
+    label = datasets.ClassLabel(names=["cat", "dog"])
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string"), "label": label})
     cells = {
         "image": [image and {"bytes": image, "path": None} for image in images],
         "caption": [f"c{n}" for n in range(len(images))],
@@ -103,7 +102,7 @@ def test_pieces_are_runs_of_rows_and_change_with_the_files(tmp_path, monkeypatch
 
 def test_what_is_not_there_is_told(tmp_path, monkeypatch):
     data(IMAGES).save_to_disk(tmp_path / "d")
-    with pytest.raises(SourceError, match="has no column nope. It has image, caption, label"):
+    with pytest.raises(SourceError, match=r"has no column nope\. It has image, caption, label"):
         hub.pieces(Hub(path=str(tmp_path / "d"), media="nope"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "x.parquet").write_bytes(b"no parquet")

@@ -152,8 +152,9 @@ def test_a_row_more_changes_its_range_only(database):
 
 
 def test_keys_that_are_none_and_doubles_are_rows(database):
-    run(database, "INSERT INTO t SELECT NULL, img, caption, split FROM t WHERE id IN (1, 2)",
-        "INSERT INTO t SELECT id, img, caption, split FROM t WHERE id = 3", "UPDATE t SET img = NULL WHERE id = 4")  # fmt: skip
+    run(database, "INSERT INTO t SELECT NULL, img, caption, split FROM t WHERE id IN (1, 2)")
+    run(database, "INSERT INTO t SELECT id, img, caption, split FROM t WHERE id = 3")
+    run(database, "UPDATE t SET img = NULL WHERE id = 4")
     found = rows_of(config_of(database))
     assert len(found) == 28
     said = [json.loads(row["evidence"]) for row in found if row.get("error")]

@@ -3,16 +3,16 @@
 import io
 import json
 import os
-import signal
 import sqlite3
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dsray import build, recipe, sources
+from dsray import build, recipe
 from dsray.collection import Source
 from dsray.errors import SourceError
 from dsray.lake import shards
@@ -133,10 +133,26 @@ def test_a_piece_that_kills_its_process_is_a_row(monkeypatch):
     piece = Piece("files", {"samples": []}, "f").json()
     table, _ = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
     assert table.num_rows == 0 and table.column_names[-2:] == TEXTS
-    monkeypatch.setattr(sources, "rows", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    assert ingest.in_child(partial(os._exit, 9)) is None
+    monkeypatch.setattr(ingest, "in_child", lambda read: None)
     table, counts = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
     assert counts == {"invalid": 1}
     assert json.loads(table["evidence"][0].as_py())["signal"] == "crashed"
+
+
+def test_an_error_in_a_child_is_our_own():
+    piece = Piece(
+        "files", {"samples": [{"media": [["a", ["file:///no", "a", 1, "s", "2026-01-01"]]], "beside": {}}]}, "f"
+    )
+    read = partial(ingest.raw, piece.json(), name="m", source=Source.model_validate({"files": {"path": "x"}}), texts=[])
+    with pytest.raises(SourceError, match="could not be opened"):
+        ingest.in_child(read)
+
+
+def test_a_lake_in_the_folder_that_is_read_is_refused(work, tmp_path):
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(SourceError, match="The lake lies in the folder that the source 'mine' reads"):
+        run({"files": {"path": str(tmp_path)}}, work)
 
 
 def tar_of(members: dict[str, bytes]) -> bytes:
@@ -154,7 +170,7 @@ def test_a_build_of_files_and_a_database(store, tmp_path: Path):
     (tmp_path / "in").mkdir()
     members = {f"{n:03d}.{e}": data for n in range(60)
                for e, data in (("png", png(drawing(n))), ("txt", b"digit %d" % (n % 10)))}  # fmt: skip
-    (tmp_path / "in" / "a.tar").write_bytes(tar_of({**members, "bad.png": b"no image"})[:-2048])
+    (tmp_path / "in" / "a.tar").write_bytes(tar_of({**members, "bad.png": b"no image"}).rstrip(b"\0"))
     with sqlite3.connect(tmp_path / "x.db") as database:
         database.execute("CREATE TABLE t (id INTEGER, img BLOB, caption TEXT)")
         more = [(n, png(drawing(n)), f"digit {n % 10}") for n in range(100, 140)]
@@ -168,6 +184,11 @@ collect:
 label: [{{pattern: {{column: caption, regex: "digit (\\\\d)"}}}}]
 render: {{side: 28, mode: L}}
 """)
-    build.run(said, store, Silent())
-    kept = {p.name for p in Path(store.url.removeprefix("file://")).rglob("releases/mixed/v1/**/*.parquet")}
-    assert kept
+    outcome = build.run(said, store, Silent())
+    counts = outcome.made["collect"].counts
+    assert counts["kept"] == 60 + 40 + 2, "bad.png, and the place where the archive breaks off"
+    assert outcome.made["select"].counts["in"] == 102
+    assert outcome.made["release"].counts["in"] > 60
+    again = build.run(said, store, Silent(), recrawl=True)
+    assert set(again.made) - again.reused == {"collect"}, "asked anew, nothing new: all else is as it was"
+    assert [r.name for r in again.made["collect"].shards] == [r.name for r in outcome.made["collect"].shards]
