@@ -61,6 +61,7 @@ SAMPLES = {
         ("x.tgz", gzip.compress(tar_of(SAMPLES))),
         ("x.zip", zip_of(SAMPLES)),
     ],
+    ids=["tar", "tar.gz", "tgz", "zip"],
 )
 def test_files_of_one_key_belong_together(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)

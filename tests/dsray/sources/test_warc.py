@@ -82,6 +82,7 @@ def test_the_same_url_again_is_another_row(tmp_path):
         ("identity", b"plain"),
         ("deflate, gzip", gzip.compress(zlib.compress(b"plain"))),
     ],
+    ids=["gzip", "undone gzip", "deflate", "raw deflate", "identity", "two"],
 )
 def test_content_encodings_are_undone(tmp_path, coding, body):
     (tmp_path / "a.warc").write_bytes(warc_of([("http://h/1", body, [*IMAGE, ("Content-Encoding", coding)])], False))
