@@ -31,7 +31,7 @@ FETCH_ERRORS = (
     "redirects",
     "invalid",
 )
-"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for, or a record that cannot be read."""
+"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for."""
 
 FACTS = pa.schema([("id", pa.string()), ("digest", pa.string()), ("error", pa.string()), ("signature", pa.uint64())])
 """A fact row begins so; the kind's own facts and the signals (float64, null when not measured) follow."""

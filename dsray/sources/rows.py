@@ -36,11 +36,19 @@ def good(
     return {**row, "fetched_at": when, "digest": digest, "payload": payload, **texts}
 
 
-def bad(source: str, url: str, signal: str, value: object, when: datetime | None = None, at: str | None = None) -> Row:
+def bad(
+    source: str,
+    url: str,
+    signal: str,
+    value: object,
+    when: datetime | None = None,
+    at: str | None = None,
+    error: str = "invalid",
+) -> Row:
     """The row of a record that cannot be read, with the evidence: which signal, what was seen, and where."""
     evidence = json.dumps({"signal": signal, "value": str(value)[:_LONGEST], "where": at or url}, sort_keys=True)
-    row = {"id": keys.row_id(source, at or url, "invalid", evidence), "source": source, "url": url, "headers": "{}"}
-    return {**row, "fetched_at": when, "error": "invalid", "evidence": evidence}
+    row = {"id": keys.row_id(source, at or url, error, evidence), "source": source, "url": url, "headers": "{}"}
+    return {**row, "fetched_at": when, "error": error, "evidence": evidence}
 
 
 def table(rows: Iterable[Row], texts: Iterable[str]) -> pa.Table:

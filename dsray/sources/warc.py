@@ -78,13 +78,15 @@ def _row(record: Any, source: str, file: File, wanted: tuple[str, ...], urls: re
         type_ = named.get("content-type", "").partition(";")[0].strip().lower()
         if not any(fnmatchcase(type_, glob) for glob in wanted):
             return None
+        kept = {name: named[name][:_LONGEST_HEADER] for name in HEADERS if name in named}
+        answer = {"status": http.status_code, "headers": json.dumps(kept, sort_keys=True), "final_url": url}
+        if not 200 <= http.status_code < 300:
+            return {**bad(source, url, "status", http.status_code, when, at, "http_status"), **answer}
         payload = _body(record, named)
     except Exception as error:
         signal, value = error.args if isinstance(error, Unread) else ("record", damage(error))
         return bad(source, url or file.url, signal, value, when, at)
-    kept = {name: named[name][:_LONGEST_HEADER] for name in HEADERS if name in named}
-    row = good(source, url, payload, {}, when, at)
-    return {**row, "status": http.status_code, "headers": json.dumps(kept, sort_keys=True), "final_url": url}
+    return {**good(source, url, payload, {}, when, at), **answer}
 
 
 def _body(record: Any, headers: dict[str, str]) -> bytes:

@@ -226,3 +226,16 @@ def test_no_driver_no_database_and_no_such_kind(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "adbc_driver_sqlite.dbapi", None)
     with pytest.raises(SourceError, match=r"pip install 'dsray\[sql\]'"):
         sql.pieces(config_of(f"sqlite://{tmp_path}/x.db"))
+
+
+def test_a_million_keys_are_a_hundred_ranges(tmp_path):
+    run(f"sqlite://{tmp_path}/x.db", "CREATE TABLE t (id INTEGER, img BLOB)",
+        "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) "
+        "SELECT i, x'ff' FROM n")  # fmt: skip
+    config = config_of(f"sqlite://{tmp_path}/x.db", texts={}, rows=10_000)
+    tracemalloc.start()
+    pieces = sql.pieces(config)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(pieces) == 100 and peak < 2**20
+    assert sum(1 for _ in sql.rows(pieces[7], "s", config)) == 10_000

@@ -142,3 +142,10 @@ def test_a_missing_package_or_file_is_told(tmp_path, monkeypatch, s3):
     monkeypatch.setitem(sys.modules, "fastwarc.warc", None)
     with pytest.raises(SourceError, match=r"needs FastWARC. Install it: pip install 'dsray\[warc\]'"):
         warc.pieces(Warc(path=str(tmp_path)))
+
+
+def test_an_answer_that_is_no_success_is_a_row_without_payload(tmp_path):
+    data = warc_of([("http://h/1.png", b"nothing here", IMAGE)], packed=False)
+    (tmp_path / "a.warc").write_bytes(data.replace(b"HTTP/1.1 200 OK", b"HTTP/1.1 404 NO"))
+    (row,) = rows_of(tmp_path)
+    assert (row["error"], row["status"], row.get("payload")) == ("http_status", 404, None)

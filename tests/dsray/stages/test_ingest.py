@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
 
 from dsray import build, recipe
 from dsray.collection import Source
@@ -33,7 +35,8 @@ def silent(done, total, note):
 
 @pytest.fixture
 def work(store) -> Work:
-    return Work(None, store, Progress(silent))  # type: ignore[arg-type]  # the recipe is the caller's
+    said = recipe.parse("dataset: d\ncollect: {mine: {files: {path: x}}}\n")
+    return Work(said, store, Progress(silent))
 
 
 def run(source: dict, work: Work) -> tuple[list[shards.Receipt], dict[str, int]]:
@@ -53,7 +56,7 @@ def test_a_second_ingest_reads_nothing(work, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = {"files": {"path": "in", "texts": {"caption": "txt"}}}
     first, counts = run(said, work)
-    assert counts == {"pieces": len(first), "read": 20, "invalid": 0}
+    assert counts == {"pieces": len(first), "read": 20, "failed": 0}
     rows = rows_of(work, first)
     assert list(rows[0])[-2:] == TEXTS and {row["other"] for row in rows} == {None}
     assert {(row["payload"], row["caption"]) for row in rows} == {(b"%d" % n, f"c{n}") for n in range(20)}
@@ -104,7 +107,7 @@ def test_bad_records_are_counted(work, tmp_path):
     (folder / "a.jsonl").write_text('{"image": "x"}\n{\n')
     pq.write_table(pa.table({"image": [b"x", None]}), folder / "a.parquet")
     receipts, counts = run({"files": {"path": str(folder), "media": "image"}}, work)
-    assert counts == {"pieces": 3, "read": 2, "invalid": 3}
+    assert counts == {"pieces": 3, "read": 2, "failed": 3}
     assert [row["error"] for row in rows_of(work, receipts)].count("invalid") == 3
 
 
@@ -114,6 +117,21 @@ def test_nothing_to_read_is_told(work, tmp_path):
     said = {"database": f"sqlite://{tmp_path}/x.db", "query": "SELECT * FROM t", "key": "id", "media": "img"}
     with pytest.raises(SourceError, match="The source 'mine' has nothing to read"):
         run({"sql": said}, work)
+
+
+def test_archived_opt_outs_are_obeyed(work, tmp_path):
+    (tmp_path / "in").mkdir()
+    sink = io.BytesIO()
+    writer = WARCWriter(sink)
+    for name, said in (("yes", "all"), ("no", "noimageai")):
+        http = StatusAndHeaders("200 OK", [("Content-Type", "image/png"), ("X-Robots-Tag", said)], protocol="HTTP/1.1")
+        record = writer.create_warc_record(f"http://h/{name}", "response", io.BytesIO(b"x"), http_headers=http)
+        writer.write_record(record)
+    (tmp_path / "in" / "a.warc.gz").write_bytes(sink.getvalue())
+    receipts, counts = run({"warc": {"path": str(tmp_path / "in")}}, work)
+    assert counts == {"pieces": 1, "read": 1, "failed": 1}
+    yes, no = rows_of(work, receipts)
+    assert (yes["payload"], no["payload"], no["digest"], no["error"]) == (b"x", None, None, "opted_out")
 
 
 def test_what_matters_names_the_shard(tmp_path):
@@ -136,7 +154,7 @@ def test_a_piece_that_kills_its_process_is_a_row(monkeypatch):
     assert ingest.in_child(partial(os._exit, 9)) is None
     monkeypatch.setattr(ingest, "in_child", lambda read: None)
     table, counts = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
-    assert counts == {"invalid": 1}
+    assert counts == {"failed": 1}
     assert json.loads(table["evidence"][0].as_py())["signal"] == "crashed"
 
 
