@@ -71,11 +71,13 @@ def rows(piece: Piece, source: str, config: Files) -> Iterator[Row]:
             left -= len(data)
             held.append((_shown(member.name), (url, data)))
     for sample in arrange(held, config.texts, first=True):
-        beside = {extension: data for extension, (_, data) in sample.beside.items() if len(data) <= MOST_TEXT}
+        beside = {extension: data for extension, (_, data) in sample.beside.items()}
         for name, (url, data) in sample.media:
             try:
+                if any(len(text) > MOST_TEXT for text in beside.values()):
+                    raise ValueError
                 found = fields(config.texts, name, PurePosixPath(name).parent.name, beside)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield bad(source, url, "sidecar", damage(error), when)
             else:
                 yield good(source, url, data, found, when)

@@ -57,7 +57,10 @@ def address(config: Hub, stamp: str) -> str:
 
 
 def _named(feature: Any, value: Any) -> Any:
-    return value if feature is None or value is None or value < 0 else feature.int2str(value)
+    """A class label's name; -1 is no label."""
+    if feature is None or value is None:
+        return value
+    return feature.int2str(value) if value >= 0 else None
 
 
 def _bytes(config: Hub, value: Any) -> Any:

@@ -193,5 +193,6 @@ def _said(error: Exception, config: Sql) -> DsrayError:
     for secret in (os.environ.get("PGPASSWORD"), urlsplit(config.database).password):
         text = text.replace(secret, "...") if secret else text
     return SourceError(
-        f"{address(config.database)} does not answer the query: {text[:300].rstrip('.')}.", "Correct it."
+        f"{address(config.database)} does not answer the query: {text[:300].rstrip('.')}.",
+        "Check the query, the address and PGPASSWORD.",
     )

@@ -82,7 +82,7 @@ def record(
         found = {column: text_of(text) for column, text in texts.items()}
         if isinstance(payload, str):
             payload = payload.encode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return bad(source, url, "text", damage(error), when)
     if not isinstance(payload, bytes):
         return bad(source, url, lacking, f"no bytes and no text: {type(payload).__name__}", when)

@@ -171,3 +171,17 @@ def test_a_payload_and_a_failure_are_rows():
     assert damage(EOFError()) == "truncated"
     with pytest.raises(LakeError):
         damage(OSError(5, "Input/output error"))
+
+
+def test_a_folder_that_cannot_be_listed_stops_the_run(tmp_path, monkeypatch):
+    put(tmp_path, a_dot_jpg=b"1", x__b_dot_jpg=b"2")
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("/x"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(SourceError, match="could not be listed: Permission denied"):
+        folder.listing(str(tmp_path))
