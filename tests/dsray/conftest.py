@@ -1,4 +1,4 @@
-"""S3: a real SeaweedFS that the session's tests share, each in a place of its own."""
+"""Servers that the session's tests share: a real SeaweedFS, each test in a place of its own, and a PostgreSQL."""
 
 import os
 import secrets
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from database import postgres as serve_postgres
 from dsray.lake import embedded
 from dsray.lake.embedded import Server
 from dsray.lake.store import Store, open_store
@@ -24,3 +25,10 @@ def s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> Store:
     for name, value in embedded.environment(server).items():
         monkeypatch.setenv(name, value)
     return open_store(f"{server.url}/{secrets.token_hex(4)}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Its address; the password is `database.SECRET`."""
+    with serve_postgres() as address:
+        yield address

@@ -14,6 +14,7 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from database import SECRET
 from dsray import build, recipe
 from dsray.collection import Source
 from dsray.errors import SourceError
@@ -22,7 +23,7 @@ from dsray.sources.piece import Piece
 from dsray.stages import ingest
 from dsray.stages.step import Progress, Work
 from rows import drawing, png
-from runs import Silent
+from runs import Silent, dsray
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -210,3 +211,30 @@ render: {{side: 28, mode: L}}
     again = build.run(said, store, Silent(), recrawl=True)
     assert set(again.made) - again.reused == {"collect"}, "asked anew, nothing new: all else is as it was"
     assert [r.name for r in again.made["collect"].shards] == [r.name for r in outcome.made["collect"].shards]
+
+
+def test_a_run_on_postgresql_writes_its_password_nowhere(postgres, tmp_path, monkeypatch):
+    """As a user runs it: the password in the environment, and then in no file, on no screen."""
+    import adbc_driver_postgresql.dbapi as driver
+
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    with driver.connect(postgres) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE digits (id BIGINT, img BYTEA, caption TEXT)")
+        for n in range(40):
+            cursor.execute("INSERT INTO digits VALUES ($1, $2, $3)", [n, png(drawing(n)), f"digit {n % 10}"])
+        connection.commit()
+    (tmp_path / "r.yaml").write_text(f"""\
+dataset: shop
+lake: file://{tmp_path}/lake
+collect:
+  shop: {{sql: {{database: '{postgres}', query: SELECT * FROM digits, key: id, media: img,
+                 texts: {{caption: caption}}, rows: 15}}}}
+label: [{{pattern: {{column: caption, regex: "digit (\\\\d)"}}}}]
+render: {{side: 28, mode: L}}
+""")
+    done = dsray("run", "r.yaml", cwd=tmp_path, PGPASSWORD=SECRET)
+    assert done.returncode == 0, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    files = [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
+    assert len([path for path in files if "/raw/shop/" in str(path) and path.suffix == ".parquet"]) == 3
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
