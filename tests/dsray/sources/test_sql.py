@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from database import SECRET
+from dsray import recipe
 from dsray.collection import Sql
-from dsray.errors import SourceError
+from dsray.errors import RecipeError, SourceError
 from dsray.sources import sql
 from dsray.sources.rows import table
 
@@ -162,6 +163,10 @@ def test_a_wrong_password_is_not_repeated(postgres, monkeypatch):
 def test_a_recipe_holds_no_password(database):
     with pytest.raises(ValidationError, match="a recipe holds no passwords"):
         config_of(database)
+    text = f"dataset: d\ncollect: {{a: {{sql: {{database: '{database}', query: q, key: id, media: m}}}}}}\n"
+    with pytest.raises(RecipeError, match="a recipe holds no passwords") as caught:
+        recipe.parse(text)
+    assert SECRET not in str(caught.value)
 
 
 def test_an_address_shows_where_and_nothing_else():
