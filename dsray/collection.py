@@ -1,8 +1,10 @@
 """The recipe's `collect`: where raw data comes from. One model a kind of source, each strict, with its defaults."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from dsray.schema import RAW, SAMPLES
 
@@ -161,8 +163,8 @@ class Warc(Model):
 class Sql(Model):
     """A query on a database, in parallel by ranges of a key."""
 
-    database: str = Field(min_length=1, description="postgresql://host/name or sqlite:///path; the password comes from "
-                          "the environment (PGPASSWORD) or ~/.pgpass.")  # fmt: skip
+    database: str = Field(min_length=1, description="postgresql://user@host/name or sqlite:///absolute/path; a "
+                          "password comes from PGPASSWORD or ~/.pgpass.")  # fmt: skip
     query: str = Field(min_length=1, description="A SELECT; `params` fill its placeholders.")
     params: list[str | int | float | bool] = Field([], description="Values of the placeholders, in order.")
     key: str = Field(min_length=1, description="An integer column that is unique in the answer: ranges go by it.")
@@ -171,6 +173,14 @@ class Sql(Model):
     rows: int = Field(10_000, ge=1, description="Key values in one range: a range is one raw shard.")
 
     _free = field_validator("texts")(free)
+
+    @field_validator("database")
+    @classmethod
+    def _no_password(cls, database: str) -> str:
+        parts = urlsplit(database)
+        if parts.password is not None or "password" in parts.query.lower():
+            raise PydanticCustomError("password", "a recipe holds no passwords: use PGPASSWORD or ~/.pgpass")
+        return database
 
 
 class Hub(Model):

@@ -233,7 +233,8 @@ def _problem(name: str, root: Any, problem: dict[str, Any]) -> str:
         return f"{name}:{line}: {field}: unknown key; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     got = problem.get("input")
-    shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+    tellable = isinstance(got, str | int | float | bool) and problem["type"] != "password"  # which is not repeated
+    shown = f" (got {got!r})" if tellable else ""
     if problem["type"] == "missing":
         return f"{name}:{line}: {field}: this key is required."
     return f"{name}:{line}: {field}: {message[0].lower()}{message[1:]}{shown}."

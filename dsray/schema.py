@@ -33,7 +33,8 @@ FETCH_ERRORS = (
     "invalid",
     "gone",
 )
-"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for; `gone` an item that no page names now."""
+"""Why a raw row has no payload. `invalid` is a URL that cannot be asked for, or a record
+that cannot be read; `gone` an item that no page names now."""
 
 FACTS = pa.schema([("id", pa.string()), ("digest", pa.string()), ("error", pa.string()), ("signature", pa.uint64())])
 """A fact row begins so; the kind's own facts and the signals (float64, null when not measured) follow."""

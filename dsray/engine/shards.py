@@ -24,7 +24,8 @@ _QUEUED = 1000
 
 Progress = Callable[[int, int], None]
 Map = Callable[..., tuple[pa.Table, Mapping[str, int]]]
-"""(*tables, careful=bool) → (table, counts). Careful means that an earlier try killed its process."""
+"""(given if there is any, *tables, careful=bool) → (table, counts). Careful means that an earlier try killed its
+process."""
 
 
 _GO_ON = "Run again to go on from here; --debug shows all."
@@ -32,10 +33,15 @@ _GO_ON = "Run again to go on from here; --debug shows all."
 
 @dataclass(frozen=True)
 class Work:
-    """One shard to make: its name, and the families to read, each whole or some columns of it."""
+    """One shard to make: its name, and the families to read, each whole or some columns of it.
+
+    A name that ends in / is a folder: the shard is made each time and named by its own bytes. `given` is JSON that `fn`
+    gets before the tables.
+    """
 
     name: str
     inputs: Sequence[tuple[Receipt, Sequence[str] | None]]
+    given: Mapping[str, Any] | None = None
 
 
 def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress) -> list[Receipt]:
@@ -53,7 +59,11 @@ def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress)
 
 def _existing(store: Store, works: Sequence[Work]) -> list[Receipt | None]:
     with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(partial(shards.adopt, store), [work.name for work in works]))
+        return list(pool.map(partial(_adopted, store), [work.name for work in works]))
+
+
+def _adopted(store: Store, name: str) -> Receipt | None:
+    return None if name.endswith("/") else shards.adopt(store, name)
 
 
 def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Progress) -> dict[int, Receipt]:
@@ -95,7 +105,10 @@ def _work(row: dict[str, Any], store: Store, fn: Map) -> dict[str, Any]:
 def _made(row: dict[str, Any], store: Store, fn: Map) -> Receipt:
     work = json.loads(row["work"])
     tables = [shards.read(store, Receipt(**receipt), columns) for receipt, columns in work["inputs"]]
-    table, counts = fn(*tables, careful=_tries() > 0)
+    given = [] if work["given"] is None else [work["given"]]
+    table, counts = fn(*given, *tables, careful=_tries() > 0)
+    if work["name"].endswith("/"):
+        return shards.write_named(store, work["name"].rstrip("/"), table, counts)
     return shards.write(store, work["name"], table, counts)
 
 

@@ -97,11 +97,16 @@ def _listed_disk(url: str) -> list[File]:
     if not root.is_dir():
         return [_file(root, root.name)] if os.path.lexists(root) else []
     found: list[File] = []
-    for folder, inner, names in os.walk(root):
+    for folder, inner, names in os.walk(root, onerror=_denied):
         inner[:] = [name for name in inner if not name.startswith(".")]
         paths = [Path(folder, name) for name in names if not name.startswith(".")]
         found += [_file(path, path.relative_to(root).as_posix()) for path in paths]
     return found
+
+
+def _denied(error: OSError) -> None:
+    """A folder that cannot be listed may hold anything: nothing is made without it."""
+    raise SourceError(f"{error.filename} could not be listed: {error.strerror}.", "Give dsray the right to read it.")
 
 
 def _file(path: Path, name: str) -> File:

@@ -57,9 +57,14 @@ def write(store: Store, name: str, table: pa.Table, counts: Mapping[str, int] = 
 
 def write_raw(store: Store, source: str, table: pa.Table) -> Receipt:
     """A raw shard, named by its own bytes."""
+    return write_named(store, f"raw/{source}", table)
+
+
+def write_named(store: Store, folder: str, table: pa.Table, counts: Mapping[str, int] = {}) -> Receipt:
+    """A shard in `folder`, named by its own bytes: the same table is the same shard, whenever it is made."""
     data = encode(table)
     digest = keys.digest(data)
-    return _put(store, f"raw/{source}/{digest[:2]}/{digest}.parquet", data, table.num_rows, {})
+    return _put(store, f"{folder}/{digest[:2]}/{digest}.parquet", data, table.num_rows, counts)
 
 
 def adopt(store: Store, name: str) -> Receipt | None:

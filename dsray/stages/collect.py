@@ -1,4 +1,4 @@
-"""The recipe's sources → raw shards. A crawl is one Scrapy child process a partition of hosts, in a Ray task."""
+"""The recipe's sources → raw shards. A crawl's rounds run a Scrapy child process a partition, each in a Ray task."""
 
 import json
 import subprocess
@@ -18,6 +18,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
+from dsray.stages import ingest
 from dsray.stages.step import Made, Step, Work, balance
 
 VERSION = 2
@@ -42,7 +43,9 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     shards: list[Receipt] = []
     pages = 0
     for name, source in work.recipe.collect.items():
-        assert source.crawl is not None
+        if source.crawl is None:
+            shards += ingest.run(name, source, work, work.recipe.texts())[0]
+            continue
         crawl = crawl_of(name, step, work.recipe, work.store)
         crawl.workers, crawl.show = cpus(), lambda note: work.progress.show(0, None, note)
         end = rounds.run(crawl, partial(fetch_all, work=work))
@@ -52,9 +55,11 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     rows = sum(receipt.rows for receipt in shards)
     if not rows:
         raise SourceError(
-            "The sources gave no items.", "Check the `item` and `follow` selectors against the site's HTML."
+            "The sources gave no items.",
+            "Check a crawl's `item` and `follow` selectors against the site's HTML, a path's `include`.",
         )
-    details = {"recrawled": [name for name in work.recipe.collect if step.params["crawl"] > 0]}
+    crawled = [name for name, source in work.recipe.collect.items() if source.crawl]
+    details = {"recrawled": crawled if step.params["crawl"] else []}
     return step.manifest(shards, balance(rows), {"pages": pages, **details})
 
 

@@ -1,0 +1,109 @@
+"""Sources that are not the web → raw shards: a shard each piece. What did not change is adopted, not read again."""
+
+import multiprocessing
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from dsray import keys, sources
+from dsray.collection import Source
+from dsray.errors import SourceError
+from dsray.lake import folder
+from dsray.lake.shards import Receipt
+from dsray.schema import RAW
+from dsray.sources.consent import obeyed
+from dsray.sources.piece import Piece
+from dsray.sources.rows import bad, table
+from dsray.stages.step import Work, total
+
+VERSION = 1
+
+Made = tuple[pa.Table, dict[str, int]]
+
+
+def run(name: str, source: Source, work: Work, texts: list[str]) -> tuple[list[Receipt], dict[str, int]]:
+    """The receipts of the source's raw shards, in the order of its pieces, and how many of its rows have a payload."""
+    from dsray.engine import shards
+
+    source = sources.anchored(source)
+    _apart(name, source, work)
+    obey = work.recipe.select.drop.opted_out
+    found = sources.pieces(source)
+    if not found:
+        raise SourceError(f"The source '{name}' has nothing to read.", "Check what it says against what is there.")
+    works = [shards.Work(shard_name(name, source, piece, texts, obey), [], piece.json()) for piece in found]
+    read = partial(raw, name=name, source=source, texts=texts, obey=obey)
+    receipts = shards.map_shards(work.store, works, read, work.progress.rows(None))
+    filled = [receipt for receipt in receipts if receipt.rows]
+    rows, failed = sum(receipt.rows for receipt in filled), total(filled, "failed")
+    return filled, {"pieces": len(found), "read": rows - failed, "failed": failed}
+
+
+def _apart(name: str, source: Source, work: Work) -> None:
+    """Refuses a lake in the folder that is read: each run would read what the last one wrote."""
+    said = source.files or source.warc
+    if said and f"{work.store.url}/".startswith(unquote(folder.absolute(said.path)).rstrip("/") + "/"):
+        raise SourceError(f"The lake lies in the folder that the source '{name}' reads.", "Put one of them elsewhere.")
+
+
+def shard_name(name: str, source: Source, piece: Piece, texts: Iterable[str], obey: bool = True) -> str:
+    """Where a piece's shard lies: by what makes it, or in a folder by its own bytes when only reading tells."""
+    if piece.fingerprint is None:
+        return f"raw/{name}/"
+    said = sources.settings(source).model_dump(mode="json", exclude={"path", "include", "rows"})
+    columns = [*RAW.names, *sorted(texts)]
+    params = {"source": name, "reader": piece.reader, "said": said, "obey": obey, "columns": columns}
+    key = keys.key("ingest", VERSION, params, [piece.fingerprint])
+    return f"raw/{name}/{key[:2]}/{key}.parquet"
+
+
+def raw(
+    said: dict[str, Any], *, name: str, source: Source, texts: list[str], obey: bool = True, careful: bool = False
+) -> Made:
+    """The raw table of one piece. With `obey`, payloads that opt out are not in it.
+
+    With `careful` it is read in a child process, and a piece that kills it is a row.
+    """
+    piece = Piece(**said)
+    if careful:
+        found = in_child(partial(raw, said, name=name, source=source, texts=texts, obey=obey))
+        if found:
+            return found
+        where = f"{name}@{piece.fingerprint or keys.digest(keys.canonical(piece.what))}"
+        died = bad(name, where, "crashed", f"a process died of this piece of {piece.reader}")
+        return table([died], texts), {"failed": 1}
+    rows = sources.rows(piece, name, source)
+    made = table(map(obeyed, rows) if obey else rows, texts)
+    return made, {"failed": len(made) - made["error"].null_count}
+
+
+def in_child(read: Callable[[], Made]) -> Made | None:
+    """What `read` makes in a process of its own; None when that dies. A new process, not a fork: S3 has threads."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_send, args=(there, read), daemon=True)
+    child.start()
+    there.close()
+    try:
+        found = here.recv()
+    except EOFError:
+        return None
+    finally:
+        child.kill()
+        child.join(timeout=10)
+        here.close()
+    if isinstance(found, Exception):
+        raise found
+    made: Made = found
+    return made
+
+
+def _send(there: Any, read: Callable[[], Made]) -> None:
+    try:
+        there.send(read())
+    except Exception as error:
+        there.send(error)
+    there.close()
