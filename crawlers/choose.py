@@ -64,6 +64,15 @@ def due(known: pa.Table, when: When, depth: int) -> Flags:
     return flags
 
 
+def not_paused(tables: Sequence[pa.Table], flags: Sequence[Flags], pauses: Mapping[str, float]) -> list[Flags]:
+    """Without the hosts that want to be left alone."""
+    if not pauses:
+        return list(flags)
+    hosts = pa.array(list(pauses), pa.string())
+    return [flag & ~pc.is_in(table["host"], hosts).combine_chunks().to_numpy(zero_copy_only=False)
+            for table, flag in zip(tables, flags, strict=True)]  # fmt: skip
+
+
 def next_due(tables: Iterable[pa.Table]) -> float | None:
     """When the first URL that waits for another try is due."""
     moments = [pc.min(table.filter(pc.equal(table["state"], AGAIN))["due"]).as_py() for table in tables]
@@ -77,6 +86,16 @@ def pages_first(tables: Sequence[pa.Table], flags: Sequence[Flags]) -> list[Flag
     if not any((revisit & ~item).any() for revisit, item in zip(revisits, items, strict=True)):
         return list(flags)
     return [flag & ~(revisit & item) for flag, revisit, item in zip(flags, revisits, items, strict=True)]
+
+
+def only_given(tables: Sequence[pa.Table], flags: Sequence[Flags], given: U64) -> list[Flags]:
+    """Known items are asked again only when something still gives them."""
+    return [flag & ~(_is(table["kind"], ITEM) & _is(table["state"], DONE) & ~_found(table, given))
+            for table, flag in zip(tables, flags, strict=True)]  # fmt: skip
+
+
+def _found(table: pa.Table, given: U64) -> Flags:
+    return np.isin(table["key"].to_numpy(), given)
 
 
 def within(tables: Sequence[pa.Table], flags: Sequence[Flags], pages: int, spent: Mapping[str, int],

@@ -59,6 +59,7 @@ class Frontier(BaseScheduler):
         self.queues: dict[str, Queue] = {}
         self.ready: deque[str] = deque()
         self.paused: list[tuple[float, str]] = []
+        self.pauses: dict[str, float] = {}  # that no segment tells yet
         self.later: list[tuple[float, int, Known]] = []  # to be asked once more; the number settles ties
         self.waiting = 0
 
@@ -73,6 +74,12 @@ class Frontier(BaseScheduler):
             pages, size = self.job.spent.get(host, (0, 0))
             found = self.queues[host] = Queue(most=self.job.concurrency, pages_asked=pages, bytes=size)
         return found
+
+    def charge(self, host: str, pages: int, size: int) -> None:
+        """Counts what processes before us asked of a host in this round."""
+        queue = self.queue(host)
+        queue.pages_asked += pages
+        queue.bytes += size
 
     def push(self, known: Known) -> bool:
         """Queues a URL. False: too deep, or too many wait already."""
@@ -95,7 +102,7 @@ class Frontier(BaseScheduler):
         """Nothing is asked of a host until then, in seconds since 1970."""
         queue = self.queue(host)
         if until > queue.paused_until:
-            queue.paused_until = until
+            queue.paused_until = self.pauses[host] = until
             heapq.heappush(self.paused, (until, host))
 
     def postpone(self, known: Known, due: float) -> None:

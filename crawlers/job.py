@@ -33,6 +33,7 @@ class Job:
     hosts: str = ""  # sorted hashes of the hosts that links may lead to, uint64; empty: any
     sites: str = ""  # robots.txt and the like that are still fresh, JSON
     spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # host → pages and bytes of earlier rounds
+    pauses: dict[str, float] = field(default_factory=dict)  # host → until when it wants to be left alone
     ends_at: float = float("inf")  # seconds since 1970
     insist: bool = True  # commit even when nobody answered
     item: dict[str, str] = field(default_factory=dict)

@@ -7,8 +7,9 @@ of work is lost, and no row is there twice.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from dsray.lake.shards import Receipt
 from dsray.lake.store import Missing, Store
 from dsray.schema import FETCH_ERRORS
 
+NO_PAUSES: Mapping[str, float] = MappingProxyType({})
+
 
 class Ledger:
     """Reads what was committed, and commits more."""
@@ -41,6 +44,7 @@ class Ledger:
         self.counts: Counter[str] = Counter(pages=0, items=0, bytes=0, unchanged=0)
         self.hosts: dict[str, list[int]] = {}  # host → pages and bytes, in this round
         self.sites: list[SiteFile] = []  # that earlier processes asked for
+        self.pauses: dict[str, float] = {}  # host → until when
         self.segments = 0
         for entry in list(store.list(f"{job.folder}/segment-")):
             self._count(json.loads(store.read(entry.name)))
@@ -69,7 +73,13 @@ class Ledger:
                 done.add(one.key)
                 yield one
 
-    def commit(self, outcomes: Sequence[Outcome], counts: Counter[str], sites: Sequence[SiteFile] = ()) -> None:
+    def commit(
+        self,
+        outcomes: Sequence[Outcome],
+        counts: Counter[str],
+        sites: Sequence[SiteFile] = (),
+        pauses: Mapping[str, float] = NO_PAUSES,
+    ) -> None:
         """Writes one segment. Raises ContestedError when another process works on the same partition."""
         rows = [outcome.row for outcome in outcomes if outcome.row is not None]
         receipt = shards.write_raw(self.store, self.job.source, raw_table(rows, self.job.fields)) if rows else None
@@ -86,6 +96,7 @@ class Ledger:
             "counts": dict(counts),
             "hosts": hosts_of(outcomes),
             "sites": [file.written() for file in sites],
+            "pauses": dict(pauses),
         }
         name = f"{self.job.folder}/segment-{self.segments:05d}.json"
         if not self.store.create(name, json.dumps(segment).encode()):
@@ -105,6 +116,7 @@ class Ledger:
             "counts": counts,
             "hosts": self.hosts,
             "sites": [file.written() for file in self.sites],
+            "pauses": self.pauses,
             "left": left,
         }
         self.store.create(self._end, json.dumps(end).encode())
@@ -126,6 +138,7 @@ class Ledger:
         self.segments += 1
         self.counts.update(segment["counts"])
         self.sites += [SiteFile(**file) for file in segment["sites"]]
+        self.pauses |= segment["pauses"]
         self.logs.append(Receipt(**segment["log"]))
         for host, (pages, size) in segment["hosts"].items():
             spent = self.hosts.setdefault(host, [0, 0])

@@ -147,17 +147,23 @@ def _choose(crawl: Crawl, begin: dict[str, Any], state: dict[str, Any], number: 
     """Writes the fetch lists of a round; waits, within the budget, for the next due URL. None: there is none."""
     budget, host = crawl.params["budget"], crawl.params["budget"]["host"]
     tables = list(tables_of(crawl.store, state["known"]))
+    given = withdraw.given_of(crawl, tables) if begin["revisit"] != "none" else None
     limit = time.time() + budget["minutes"] * 60 - state["seconds"]
     while True:
         when = When(time.time(), begin["began"], begin["revisit"])
-        flags = choose.pages_first(tables, [choose.due(one, when, budget["depth"]) for one in tables])
+        pauses = {host: until for host, until in state["pauses"].items() if until > when.now}
+        flags = [choose.due(one, when, budget["depth"]) for one in tables]
+        free = choose.not_paused(tables, flags, pauses)
+        if all((flag == now).all() for flag, now in zip(flags, free, strict=True)):
+            pauses = {}  # of hosts that nothing waits for
+        flags = choose.pages_first(tables, free if given is None else choose.only_given(tables, free, given))
         left = max(0, budget["pages"] - state["counts"].get("pages", 0))
         spent = {name: pages for name, (pages, _) in state["hosts"].items()}
         flags = choose.within(tables, flags, left, spent, host["pages"])
         if any(flag.any() for flag in flags):
             break
-        due = choose.next_due(tables)
-        if due is None or due > limit:
+        due = min([*pauses.values(), *filter(None, [choose.next_due(tables)])], default=limit)
+        if due >= limit:
             return None
         crawl.show(f"waiting {due - time.time():.0f} s for hosts that asked for it")
         time.sleep(max(0.0, min(due - time.time() + 0.01, 5.0)))
@@ -207,6 +213,7 @@ def _job(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], at: int, s
         "list": partition["list"], "seen": partition["seen"], "sites": partition["sites"],
         "hosts": "" if params["scope"] == "any" else chosen["hosts"],
         "spent": partition["spent"],
+        "pauses": {host: until for host, until in state["pauses"].items() if until > time.time()},
         "ends_at": time.time() + max(0.0, seconds),
         "item": params["item"], "follow": params["follow"], "fields": crawl.fields, "api": params["api"],
         "spider": params["spider"], "discover": "discover" in params["sitemaps"],
@@ -267,6 +274,7 @@ def _update(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], ends: l
         f"{_round(number)}/round.json",
         {
             "round": number, "chosen": chosen["chosen"], "partitions": len(ends), "known": known, "sites": sites,
+            "pauses": state["pauses"] | {host: until for end in ends for host, until in end["pauses"].items()},
             "urls": sum(one["rows"] for one in known), "hosts": hosts, "counts": dict(counts),
             "shards": [shard for end in ends for shard in end["shards"]],
             "progress": sum(log.num_rows for log in logs), "seconds": state["seconds"] + seconds,

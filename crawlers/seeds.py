@@ -40,7 +40,8 @@ def sow(crawl: "Crawl", begin: dict[str, Any]) -> dict[str, Any]:
     crawl.store.create(name, in_list.tobytes())
     state = {
         "round": 0, "known": known, "sites": base["sites"] if base else "", "urls": sum(one["rows"] for one in known),
-        "hosts": {}, "counts": {}, "shards": [], "progress": rows, "seconds": 0.0, "chosen": 0, "listed": name,
+        "hosts": {}, "pauses": {}, "counts": {}, "shards": [],
+        "progress": rows, "seconds": 0.0, "chosen": 0, "listed": name,
     }  # fmt: skip
     return crawl.write("round-00000/round.json", state)
 

@@ -60,9 +60,14 @@ class MediaSpider(Spider):
         self.site_files = {(file.origin, file.name): file for file in site_files(job, ledger)}
         self.site_news: list[SiteFile] = []
         self.frontier = Frontier(job, self.spent, self.ask)
+        for host, (pages, size) in ledger.hosts.items():
+            self.frontier.charge(host, pages, size)
         self.domains = {domain(host) for host in ledger.listed()["host"].unique().to_pylist()}
         self.seen = ledger.seen()
         self.reader = Reader(job, ledger.store)
+        for host, until in {**job.pauses, **ledger.pauses}.items():
+            self.frontier.pause(host, until)
+        self.frontier.pauses.clear()
         for known in ledger.pending():
             self.frontier.push(known)
 
@@ -199,12 +204,11 @@ class MediaSpider(Spider):
         yield from self.later(again)
 
     def later(self, known: Known) -> Iterator[Outcome]:
-        """Soon: by this process. Else its record says when, and a later round asks it."""
+        """Soon: by this process. Else, or when this process dies, its record says when, and a later round asks it."""
         due = known.due or 0.0
         if due < min(time.time() + _PATIENCE_S, self.job.ends_at):
             self.frontier.postpone(known, due)
-        else:
-            yield Outcome(known)
+        yield Outcome(known)
 
     def lost(self, known: Known, reason: Reason, response: Response | None) -> Outcome:
         """A failure that stays: its row, unless the last one says the same."""

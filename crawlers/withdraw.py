@@ -6,6 +6,7 @@ Whether it is given is asked of all pages at once, so it does not matter which o
 
 import json
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +31,9 @@ def finish(crawl: "Crawl", begin: dict[str, Any], state: dict[str, Any]) -> dict
     """Writes the withdrawn rows, what is known after them, and the crawl's snapshot, which it returns."""
     from crawlers import rounds
 
-    first = rounds.read_json(crawl.store, f"{crawl.root}/round-00000/round.json") or state
-    given = np.frombuffer(crawl.store.read(first["listed"]), np.uint64)
+    given = given_of(crawl, rounds.tables_of(crawl.store, state["known"]))
     reserved: list[tuple[U64, str, str]] = []
     for known in rounds.tables_of(crawl.store, state["known"]):
-        given = np.union1d(given, _names(known))
         reserved += _refusals(known)
     number = state["round"] + 1
     buckets, found, errors = [], [], 0
@@ -59,6 +58,13 @@ def finish(crawl: "Crawl", begin: dict[str, Any], state: dict[str, Any]) -> dict
             "shards": list({shard["name"]: shard for shard in shards_}.values()),
         },
     )  # fmt: skip
+
+
+def given_of(crawl: "Crawl", tables: Iterable[pa.Table]) -> U64:
+    """The sorted keys of all items that are given."""
+    first = crawl.read("round-00000/round.json") or {}
+    return np.unique(np.concatenate([np.frombuffer(crawl.store.read(first["listed"]), np.uint64),
+                                     *(_names(known) for known in tables)]))  # fmt: skip
 
 
 def _with(known: pa.Table, changed: list[Known]) -> pa.Table:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 from crawlers.job import Job
 from crawlers.known import ITEM
-from crawlers.ledger import Ledger
 from crawlers.rows import Outcome
-from crawlers.sites import SiteFile
 from dsray.errors import DsrayError
 
 if TYPE_CHECKING:
@@ -18,7 +16,12 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
+    from crawlers.spider import MediaSpider
+
 _NO_ANSWER = ("unreachable", "timeout", "address")
+
+_URGENT_S = 0.3
+"""How soon a host's wish to be left alone is committed, so that whoever comes after us knows it."""
 
 _MOST_RECORDS = 50_000
 """Records in a segment: found URLs are kept in memory until it is committed."""
@@ -48,23 +51,23 @@ class SegmentPipeline:
     by the next run.
     """
 
-    def __init__(self, crawler: "Crawler", job: Job, ledger: Ledger, spent: Counter[str], news: list[SiteFile]) -> None:
+    def __init__(self, crawler: "Crawler", spider: "MediaSpider") -> None:
         self.crawler = crawler
-        self.job = job
-        self.ledger = ledger
-        self.spent = spent
-        self.news = news  # site files since the last segment
+        self.job = spider.job
+        self.ledger = spider.ledger
+        self.spent = spider.spent
+        self.news = spider.site_news  # since the last segment, as are the frontier's pauses
+        self.pauses = spider.frontier.pauses
         self.batch = Batch()
-        self.reached = ledger.segments > 0
+        self.reached = spider.ledger.segments > 0
         self.failure: DsrayError | None = None
         self.one_at_a_time = asyncio.Lock()
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
-        spider = crawler.spider
-        pipeline = cls(crawler, spider.job, spider.ledger, spider.spent, spider.site_news)  # type: ignore[union-attr]
-        spider.pipeline = pipeline  # type: ignore[union-attr]
-        return pipeline
+        spider: MediaSpider = crawler.spider  # type: ignore[assignment] # ours
+        spider.pipeline = cls(crawler, spider)
+        return spider.pipeline
 
     async def process_item(self, item: Outcome) -> Outcome:
         counts = count(item)
@@ -73,9 +76,12 @@ class SegmentPipeline:
         self.batch.records += 1 + len(item.news)
         self.spent.update(counts)
         self.reached = self.reached or item.known.outcome not in _NO_ANSWER
-        if self.reached and self.batch.full(self.job):
-            await self.commit()
+        if self.reached and (self.batch.full(self.job) or self._urgent()):
+            await self.commit(last=self._urgent())
         return item
+
+    def _urgent(self) -> bool:
+        return bool(self.pauses) and time.monotonic() - self.batch.since > _URGENT_S
 
     async def close_spider(self) -> None:
         if self.reached or self.job.insist:
@@ -87,10 +93,11 @@ class SegmentPipeline:
             if self.failure is not None or not self.batch.outcomes or not (last or self.batch.full(self.job)):
                 return
             batch, self.batch = self.batch, Batch()
-            sites = list(self.news)
+            sites, pauses = list(self.news), dict(self.pauses)
             self.news.clear()
+            self.pauses.clear()
             try:
-                await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts, sites)
+                await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts, sites, pauses)
             except DsrayError as failure:
                 self.failure = failure
                 assert self.crawler.engine

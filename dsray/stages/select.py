@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -72,7 +73,11 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     )
     receipts = shards.map_shards(work.store, works, fn, work.progress.rows(made["measure"].counts["kept"]))
     counts = {name: total(receipts, name) for name in ("in", "kept", "quarantined")}
-    return step.manifest(receipts, counts, _details(receipts))
+    rules_counted = Counter[str]()
+    for receipt in receipts:
+        rules_counted.update(receipt.counts)
+    quarantine = {name.removeprefix("rule:"): count for name, count in rules_counted.most_common() if ":" in name}
+    return step.manifest(receipts, counts, {"quarantine": quarantine, "classes": _classes(receipts, work.store)})
 
 
 def failures(
@@ -151,7 +156,6 @@ def verdicts(
     splits = [s if k else None for s, k in zip(splits_N, kept, strict=True)]
     table = pa.table([ids, kept, rule, value, threshold, label, clusters, splits], schema=schema.VERDICTS)
     counts = Counter(f"rule:{name}" for name in rule if name is not None)
-    counts.update(f"class:{s}:{c}" for s, c in zip(splits, label, strict=True) if s is not None)
     return table, {"in": len(ids), "kept": sum(kept), "quarantined": len(ids) - sum(kept), **counts}
 
 
@@ -179,14 +183,15 @@ def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(quarantine.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _details(receipts: list[Receipt]) -> dict[str, Any]:
-    counts: Counter[str] = Counter()
-    for receipt in receipts:
-        counts.update(receipt.counts)
+def _classes(receipts: list[Receipt], store: Store) -> dict[str, dict[str, int]]:
+    """Class → split → rows. From the shards: a receipt has no room for the counts of many classes."""
+    counts: Counter[tuple[str, str]] = Counter()
+    with ThreadPoolExecutor(16) as pool:
+        for table in pool.map(lambda receipt: lake_shards.read(store, receipt, ["split", "label"]), receipts):
+            kept = table.filter(pc.is_valid(table["split"])).group_by(["label", "split"]).aggregate([([], "count_all")])
+            for row in kept.to_pylist():
+                counts[str(row["label"]), row["split"]] += row["count_all"]
     classes: dict[str, dict[str, int]] = {}
-    for name, count in sorted(counts.items()):
-        if name.startswith("class:"):
-            _, part, label = name.split(":", 2)
-            classes.setdefault(label, {})[part] = count
-    rules = {name.removeprefix("rule:"): count for name, count in counts.most_common() if name.startswith("rule:")}
-    return {"quarantine": rules, "classes": dict(sorted(classes.items()))}
+    for (label, split), count in sorted(counts.items()):
+        classes.setdefault(label, {})[split] = count
+    return classes

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -46,10 +47,11 @@ Answer = tuple[int, dict[str, str], bytes] | Callable[[], tuple[int, dict[str, s
 
 
 class Site:
-    """A small site on this machine: path → answer, and the paths that were asked."""
+    """A small site on this machine: path → answer, and the paths that were asked; with `etags` 304 to no change."""
 
-    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1") -> None:
+    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1", etags: bool = False) -> None:
         self.hits: list[str] = []
+        self.unchanged: list[str] = []
         self.agents: set[str] = set()
         site = self
 
@@ -62,6 +64,11 @@ class Site:
                 site.agents.add(self.headers["User-Agent"])
                 answer = answers.get(self.path, (404, {}, b"not found"))
                 status, headers, body = answer() if callable(answer) else answer
+                if etags and status == 200:
+                    headers = {"ETag": f'"{zlib.crc32(body)}"', **headers}
+                    if self.headers["If-None-Match"] == headers["ETag"]:
+                        site.unchanged.append(self.path)
+                        status, body = 304, b""
                 self.send_response_only(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(name, value)

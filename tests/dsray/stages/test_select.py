@@ -49,7 +49,6 @@ def test_each_defect_fails_its_rule_with_value_and_threshold(family):
     assert [table["value"][row].as_py() for row in (17, 18, 20, 22)] == ["truncated", "empty", "0", "12"]
     assert counts["in"] == counts["kept"] + counts["quarantined"] == 24
     assert sum(n for name, n in counts.items() if name.startswith("rule:")) == counts["quarantined"]
-    assert sum(n for name, n in counts.items() if name.startswith("class:")) == counts["kept"]
 
 
 def test_of_two_equal_rows_one_stays(family):
