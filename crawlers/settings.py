@@ -9,21 +9,19 @@ from urllib.parse import urlsplit
 from crawlers.browser import playwright
 from crawlers.job import Job
 
+HANDLER = "crawlers.download.Downloader"
+
 BASE: dict[str, Any] = {
     "BOT_NAME": "dsray",
     "SPIDER_MODULES": ["crawlers.spiders"],
     "SCHEDULER": "crawlers.frontier.Frontier",
     "STATS_CLASS": "scrapy.statscollectors.DummyStatsCollector",
     "TWISTED_REACTOR": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
-    "TWISTED_DNS_RESOLVER": "crawlers.middlewares.address.GuardedResolver",
-    "DNS_TIMEOUT": 20,
-    "CONCURRENT_ITEMS": 1,  # Scrapy starts that many tasks for every response; ours has few items, and they don't wait
-    "ITEM_PIPELINES": {"crawlers.pipelines.segments.SegmentPipeline": 100},
+    "CONCURRENT_ITEMS": 1,  # the spider hands its outcomes to the pipeline itself: Scrapy starts a task for each
     "ROBOTSTXT_OBEY": False,  # ours does, with evidence, for tdmrep.json and ai.txt too
     # No cookies, no proxies from the environment (the address guard cannot see behind one), no passwords, no cache.
     "DOWNLOADER_MIDDLEWARES_BASE": {
         "crawlers.middlewares.sites.SitesMiddleware": 100,
-        "scrapy.downloadermiddlewares.useragent.UserAgentMiddleware": 500,
         "crawlers.middlewares.address.AddressMiddleware": 560,
         "crawlers.middlewares.encoding.EncodingMiddleware": 590,
         "crawlers.middlewares.redirects.RedirectMiddleware": 600,
@@ -32,8 +30,7 @@ BASE: dict[str, Any] = {
     },
     "SPIDER_MIDDLEWARES_BASE": {},
     "EXTENSIONS_BASE": {"scrapy.extensions.throttle.AutoThrottle": 0},
-    "DOWNLOAD_HANDLERS": {"data": None, "file": None, "ftp": None, "s3": None},
-    "DOWNLOAD_VERIFY_CERTIFICATES": True,
+    "DOWNLOAD_HANDLERS": {"http": HANDLER, "https": HANDLER, "data": None, "file": None, "ftp": None, "s3": None},
     "DOWNLOAD_WARNSIZE": 0,
     "DOWNLOAD_DELAY_JITTER": 0.5,
     "REDIRECT_MAX_TIMES": 5,

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from crawlers.job import Job
 from crawlers.known import AGAIN, DONE, HELD, ITEM, PAGE, Known
 from crawlers.ledger import Ledger
 from crawlers.middlewares.pauses import UNTIL
+from crawlers.pipelines.segments import SegmentPipeline
 from crawlers.reading import Reader
 from crawlers.refused import PASSING_STATUS, Elsewhere, Paused, Reason, passes, reason_of
 from crawlers.rows import Outcome, failed, kept
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from scrapy.crawler import Crawler
 
-    from crawlers.pipelines.segments import SegmentPipeline
     from crawlers.sites import Robots
 
 _NOT_A_PAGE = "dsray_not_a_page"
@@ -49,7 +49,6 @@ class MediaSpider(Spider):
     """Every page → its items and its links; every item → one raw row."""
 
     name = "media"
-    pipeline: "SegmentPipeline"
     robots: "dict[str, Any]"
 
     def __init__(self, job: Job, ledger: Ledger, **kwargs: Any) -> None:
@@ -64,17 +63,19 @@ class MediaSpider(Spider):
             self.frontier.charge(host, pages, size)
         self.domains = {domain(host) for host in ledger.listed()["host"].unique().to_pylist()}
         self.seen = ledger.seen()
+        self.header_checks: list[Callable[[Headers, Request], None]] = [self.headers_received]
         self.reader = Reader(job, ledger.store)
         for host, until in {**job.pauses, **ledger.pauses}.items():
             self.frontier.pause(host, until)
         self.frontier.pauses.clear()
         for known in ledger.pending():
             self.frontier.push(known)
+        self.pipeline = SegmentPipeline(self)
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler", *args: Any, **kwargs: Any) -> "Self":
         spider = super().from_crawler(crawler, *args, **kwargs)
-        crawler.signals.connect(spider.headers_received, signals.headers_received)
+        crawler.signals.connect(spider.pipeline.close, signals.spider_closed)
         return spider
 
     async def start(self) -> Any:
@@ -102,7 +103,17 @@ class MediaSpider(Spider):
             request.meta[_NOT_A_PAGE] = True
             raise StopDownload(fail=True)
 
-    def parse(self, response: Response, **kwargs: Any) -> Iterator[Outcome]:
+    async def parse(self, response: Response, **kwargs: Any) -> None:
+        """What becomes of an answer."""
+        for outcome in self.outcomes(response):
+            await self.pipeline.take(outcome)
+
+    async def fail(self, failure: Failure) -> None:
+        """What becomes of a URL that could not be downloaded."""
+        for outcome in self.failures(failure):
+            await self.pipeline.take(outcome)
+
+    def outcomes(self, response: Response) -> Iterator[Outcome]:
         known: Known = response.meta[ASKED]
         self.frontier.done(known, len(response.body) if known.kind == ITEM else 0)
         self.frontier.queue(known.host).silent = 0
@@ -115,8 +126,7 @@ class MediaSpider(Spider):
         else:
             yield self.page(known, response)
 
-    def fail(self, failure: Failure) -> Iterator[Outcome]:
-        """What becomes of a URL that could not be downloaded."""
+    def failures(self, failure: Failure) -> Iterator[Outcome]:
         request: Request = failure.request  # type: ignore[attr-defined] # Scrapy sets it
         known: Known = request.meta[ASKED]
         error = cast(Exception, failure.value)

@@ -5,15 +5,13 @@ change their answer are covered; literals are checked as every request passes.
 """
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scrapy import Request
 from scrapy.exceptions import CannotResolveHostError
-from scrapy.resolver import CachingThreadedResolver
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import DNSLookupError
 
 from crawlers.refused import Reason, Refused
 
@@ -34,7 +32,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 
 _refused: dict[str, str] = {}
-"""Host names that were refused → the address they had; Twisted loses the resolver's own exception on the way."""
+"""Host names that were refused → the address they had; an HTTP client loses the resolver's own exception."""
 
 
 def forbidden(text: str, allow_private: bool) -> bool:
@@ -60,27 +58,25 @@ def _meanings(address: Address) -> Iterator[Address]:
     yield from carried or [address]
 
 
-class GuardedResolver(CachingThreadedResolver):
-    """Resolves names, and refuses those with a forbidden address."""
+def guarded(name: str, address: str, allow_private: bool) -> None:
+    """Raises OSError, and remembers why, when a name has an address that may not be asked."""
+    if forbidden(address, allow_private):
+        _refused[name] = address
+        raise OSError(f"{name} is {address}, a private address")
 
-    allow_private = False
 
-    @classmethod
-    def from_crawler(cls, crawler: "Crawler", reactor: object) -> "Self":
-        resolver = super().from_crawler(crawler, reactor)  # type: ignore[arg-type] # reactors have no common type
-        resolver.allow_private = crawler.settings.getbool("ALLOW_PRIVATE")
-        return resolver
-
-    def getHostByName(self, name: str, timeout: Sequence[int] = ()) -> "Deferred[str]":
-        if name.endswith(".localhost"):  # always this machine, whatever a name server says (RFC 6761, 6.3)
-            return succeed("127.0.0.1").addCallback(self._checked, name)
-        return super().getHostByName(name, timeout).addCallback(self._checked, name)
-
-    def _checked(self, address: str, name: str) -> str:
-        if forbidden(address, self.allow_private):
-            _refused[name] = address
-            raise DNSLookupError(f"{name} is {address}, a private address")
-        return address
+def literal(name: str) -> str | None:
+    """The address that a host is in itself, in any spelling (127.1, 0x7f000001, 2130706433), or None for a name."""
+    try:
+        return str(ipaddress.ip_address(name.partition("%")[0]))
+    except ValueError:
+        pass
+    if not name[:1].isdigit():
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name))
+    except (OSError, ValueError):
+        return None
 
 
 class AddressMiddleware:
@@ -95,11 +91,8 @@ class AddressMiddleware:
 
     def process_request(self, request: Request) -> None:
         name = urlsplit(request.url).hostname or ""
-        try:
-            refused = forbidden(name.partition("%")[0], self.allow_private)
-        except ValueError:
-            return  # a name: the resolver's turn
-        if refused:
+        address = literal(name)
+        if address and forbidden(address, self.allow_private):  # of a name the resolver sees to
             raise Refused(Reason("address", "address", name, request.url))
 
     def process_exception(self, request: Request, exception: Exception) -> None:

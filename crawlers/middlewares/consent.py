@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from scrapy import Request, signals
+from scrapy import Request
 from scrapy.exceptions import NotConfigured, StopDownload
 from scrapy.http import Headers
 
@@ -72,7 +72,7 @@ class ConsentMiddleware:
         if not crawler.settings.getbool("RESPECT_OPT_OUT"):
             raise NotConfigured
         middleware = cls(crawler.spider.job.product)  # type: ignore[union-attr] # ours
-        crawler.signals.connect(middleware.headers_received, signals.headers_received)
+        crawler.spider.header_checks.append(middleware.headers_received)  # type: ignore[union-attr] # ours
         return middleware
 
     def headers_received(self, headers: Headers, request: Request) -> None:

@@ -12,10 +12,6 @@ from crawlers.rows import Outcome
 from dsray.errors import DsrayError
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from scrapy.crawler import Crawler
-
     from crawlers.spider import MediaSpider
 
 _NO_ANSWER = ("unreachable", "timeout", "address")
@@ -51,8 +47,8 @@ class SegmentPipeline:
     by the next run.
     """
 
-    def __init__(self, crawler: "Crawler", spider: "MediaSpider") -> None:
-        self.crawler = crawler
+    def __init__(self, spider: "MediaSpider") -> None:
+        self.spider = spider
         self.job = spider.job
         self.ledger = spider.ledger
         self.spent = spider.spent
@@ -63,13 +59,8 @@ class SegmentPipeline:
         self.failure: DsrayError | None = None
         self.one_at_a_time = asyncio.Lock()
 
-    @classmethod
-    def from_crawler(cls, crawler: "Crawler") -> "Self":
-        spider: MediaSpider = crawler.spider  # type: ignore[assignment] # ours
-        spider.pipeline = cls(crawler, spider)
-        return spider.pipeline
-
-    async def process_item(self, item: Outcome) -> Outcome:
+    async def take(self, item: Outcome) -> None:
+        """One outcome. Waits while a full segment is written."""
         counts = count(item)
         self.batch.outcomes.append(item)
         self.batch.counts.update(counts)
@@ -78,12 +69,12 @@ class SegmentPipeline:
         self.reached = self.reached or item.known.outcome not in _NO_ANSWER
         if self.reached and (self.batch.full(self.job) or self._urgent()):
             await self.commit(last=self._urgent())
-        return item
 
     def _urgent(self) -> bool:
         return bool(self.pauses) and time.monotonic() - self.batch.since > _URGENT_S
 
-    async def close_spider(self) -> None:
+    async def close(self) -> None:
+        """Writes what is left."""
         if self.reached or self.job.insist:
             await self.commit(last=True)
 
@@ -100,8 +91,8 @@ class SegmentPipeline:
                 await asyncio.to_thread(self.ledger.commit, batch.outcomes, batch.counts, sites, pauses)
             except DsrayError as failure:
                 self.failure = failure
-                assert self.crawler.engine
-                asyncio.ensure_future(self.crawler.engine.close_spider_async(reason="lake"))  # noqa: RUF006
+                assert self.spider.crawler.engine
+                asyncio.ensure_future(self.spider.crawler.engine.close_spider_async(reason="lake"))  # noqa: RUF006
 
 
 def count(outcome: Outcome) -> Counter[str]:

@@ -1,6 +1,7 @@
 """The recipe's sources → raw shards. A crawl's rounds run a Scrapy child process a partition, each in a Ray task."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from dsray.stages.step import Made, Step, Work, balance
 VERSION = 2
 
 _TRIES = 30
+
+MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1000000", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""What a fetch process frees goes back to the machine at once: there may be one a core for hours."""
 
 _GRACE_S = 120
 """How long a fetch process may outlive its round's minutes before it is ended."""
@@ -105,7 +109,9 @@ def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, An
     """Runs `python -m crawlers.fetch` to its end. The child dies with us: it watches the pipe that we hold."""
     pipe = subprocess.PIPE
     command = [sys.executable, "-m", "crawlers.fetch"]
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as child:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True, env={**os.environ, **MEMORY}
+    ) as child:
         assert child.stdin and child.stdout and child.stderr
         said: list[str] = []
         listener = Thread(target=partial(said.extend, child.stderr), daemon=True)
