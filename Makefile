@@ -48,4 +48,6 @@ $(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/bench-env
 	$(VENV)/bench-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt albumentations==2.0.8
+	$(PYTHON) -m venv $(VENV)/img2dataset-env
+	$(VENV)/img2dataset-env/bin/python -m pip install --quiet --disable-pip-version-check img2dataset==1.47.0
 	@touch $@
