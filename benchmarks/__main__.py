@@ -18,7 +18,9 @@ BASELINES = HERE.parent / ".venv" / "bench-env"
 """An environment with the optional baselines, made by `make bench`."""
 BASELINED = ("augment",)
 """The figures that need it; the others see our own packages only."""
-FIGURES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "__main__", "protocol", "server"))
+FIGURES = sorted(
+    path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "__main__", "protocol", "server")
+)
 
 
 def measure(name: str, quick: bool) -> dict[str, Any]:

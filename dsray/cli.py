@@ -84,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
     with_recipe(verb("plan", _plan, "say what run would do, and why"))
     submit = with_recipe(verb("submit", _submit, "run a recipe on a Ray cluster through its Jobs API"))
     submit.add_argument("--address", required=True, help="the cluster's dashboard, http://host:8265")
+    submit.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew")
     submit.add_argument("--no-wait", action="store_true", help="return when the job is accepted")
     show = with_lake(verb("show", _show, "what a release is made of"))
     show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest; without it: all datasets")
@@ -219,7 +220,8 @@ def _submit(options: argparse.Namespace) -> None:
             "A cluster needs a lake that all its nodes reach.",
             "Name one in the recipe (`lake: s3://bucket/prefix`) or by --lake.",
         )
-    job = submit(options.recipe, options.address, ["--lake", lake], print, follow=not options.no_wait)
+    arguments = ["--lake", lake, *(["--recrawl", options.recrawl] if options.recrawl else [])]
+    job = submit(options.recipe, options.address, arguments, print, follow=not options.no_wait)
     print(f"Job {job} on {options.address}" + (" was accepted." if options.no_wait else " is done."))
 
 

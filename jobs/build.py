@@ -1,4 +1,4 @@
-"""`python -m jobs.build recipe.yaml [--lake URL]`: one recipe on the Ray cluster that this job runs on."""
+"""`python -m jobs.build recipe.yaml [--lake URL] [--recrawl all|due]`: one recipe on the Ray cluster that this job runs on."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser("jobs.build", description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--lake", help="instead of the recipe's")
+    parser.add_argument("--recrawl", choices=["all", "due"], help="ask the sources anew")
     options = parser.parse_args()
     screen = console.console_of()
     try:
@@ -23,7 +24,8 @@ def main() -> int:
         if not lake:
             raise LakeError("A cluster needs a lake that all its nodes reach.", "Name one in the recipe or by --lake.")
         with opened(lake) as store:
-            outcome = build.run(wanted, store, console.Lines(screen), address=os.environ.get("RAY_ADDRESS", "auto"))
+            address = os.environ.get("RAY_ADDRESS", "auto")
+            outcome = build.run(wanted, store, console.Lines(screen), address=address, recrawl=options.recrawl)
             console.summary(screen, outcome)
             screen.print(f"\n{store.url}/{outcome.made['release'].details['prefix']}", highlight=False)
     except DsrayError as error:
