@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from crawlers.status import Status, status
 from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.stages import augment, collect, evaluate, label, measure, release, render, select, synthesize, train
 from dsray.stages.step import Made, Progress, Step, Work
+
+if TYPE_CHECKING:
+    from crawlers.status import Status
 
 StepOf = Callable[[Recipe, Made], Step]
 Run = Callable[[Step, Made, Work], Manifest]
@@ -138,8 +140,10 @@ def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None
     return outcome
 
 
-def crawls(recipe: Recipe, store: Store) -> list[Status]:
+def crawls(recipe: Recipe, store: Store) -> "list[Status]":
     """How the recipe's crawls stand. Reads the lake only."""
+    from crawlers.status import status
+
     last = _last(recipe, store)
     step = collect.step(recipe, {}, last.get("crawl", 0), last.get("revisit", "all"))
     names = [name for name, source in recipe.collect.items() if source.crawl]

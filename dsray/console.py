@@ -2,14 +2,13 @@
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from crawlers.status import Status
 from dsray.build import Outcome, Planned
 from dsray.dataset import find
 from dsray.lake.manifests import Manifest
@@ -17,6 +16,9 @@ from dsray.lake.store import Store
 from dsray.schema import SPLITS
 from dsray.stages import release
 from dsray.stages.select import by_count
+
+if TYPE_CHECKING:
+    from crawlers.status import Status
 
 _TELL_S = 20
 
@@ -135,7 +137,7 @@ def plan_table(console: Console, planned: list[Planned]) -> None:
         console.print(line, highlight=False)
 
 
-def crawl(console: Console, told: Status) -> None:
+def crawl(console: Console, told: "Status") -> None:
     """How a crawl stands: rounds, outcomes, hosts, and what is due."""
     console.print(f"\n{told.source}: {told.state}, crawl {told.number}", highlight=False)
     if not told.rounds:

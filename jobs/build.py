@@ -1,4 +1,4 @@
-"""`python -m jobs.build recipe.yaml [--lake URL] [--recrawl all|due]`: one recipe on the Ray cluster that this job runs on."""
+"""`python -m jobs.build recipe.yaml [--lake URL] [--recrawl all|due]`: one recipe on the cluster that runs this job."""
 
 import argparse
 import os

@@ -9,11 +9,9 @@ from contextlib import suppress
 from functools import partial
 from threading import Thread, Timer
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crawlers import rounds
 from crawlers.owner import heard
-from crawlers.rounds import Crawl
 from dsray.errors import ContestedError, SourceError, UnreachedError
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
@@ -21,6 +19,9 @@ from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.stages import ingest
 from dsray.stages.step import Made, Step, Work, balance
+
+if TYPE_CHECKING:
+    from crawlers.rounds import Crawl
 
 VERSION = 2
 
@@ -42,6 +43,7 @@ def step(recipe: Recipe, made: Made, crawl: int = 0, revisit: str = "all") -> St
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
     """Asks every source; what an earlier try fetched and committed is not fetched again."""
+    from crawlers import rounds  # with Scrapy's and others' imports: not for a run that finds all done
     from dsray.engine.connect import cpus
 
     shards: list[Receipt] = []
@@ -67,8 +69,10 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     return step.manifest(shards, balance(rows), {"pages": pages, **details})
 
 
-def crawl_of(name: str, step: Step, recipe: Recipe, store: Store) -> Crawl:
+def crawl_of(name: str, step: Step, recipe: Recipe, store: Store) -> "Crawl":
     """The crawl of one source."""
+    from crawlers.rounds import Crawl
+
     source = recipe.collect[name]
     assert source.crawl is not None
     fields, params = sorted(source.fields()), step.params

@@ -19,7 +19,7 @@ from world import World
 
 from dsray import build, recipe
 from dsray.lake import manifests, refs, shards
-from runs import lake
+from runs import dsray, lake
 
 KILLS = 20
 LIMIT_S = 420
@@ -140,6 +140,8 @@ def test_a_crawl_that_is_done_asks_nothing_and_its_status_says_so(world, crawled
     before = len(world.hits())
     assert start(path, folder).wait(timeout=120) == 0
     assert len(world.hits()) == before
+    shown = dsray("crawl", "status", path, "--lake", f"file://{folder}", cwd=path.parent).stdout
+    assert "web: done, crawl 0" in shown and f"kept {len(world.kept):,}" in shown, shown
     with lake(folder) as store:
         (told,) = build.crawls(recipe.load(path), store)
     assert told.state == "done" and told.urls["again"] == 0
