@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+from collections.abc import Coroutine
 from urllib.parse import urlsplit
 
 from crawlers.middlewares import address
@@ -48,6 +49,7 @@ class Proxy:
             async with asyncio.timeout(_HEAD_S):
                 head = await reader.readuntil(_END)
             host, port, first = _asked(head)
+            body = _length(head)
             back, upstream = await self._connect(host, port)
             down = self._pump(back, writer, self.most_bytes)
             if first is None:
@@ -56,7 +58,7 @@ class Proxy:
             else:
                 upstream.write(first)
                 # Only this request's body goes on: the next one on this connection may be for another host.
-                await _first_of(down, self._pump(reader, upstream, _length(head), stays=True))
+                await _first_of(down, self._pump(reader, upstream, body, stays=True))
         except Denied as denied:
             writer.write(f"HTTP/1.1 {denied}\r\nContent-Length: 0\r\nConnection: close".encode() + _END)
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
@@ -82,7 +84,9 @@ class Proxy:
             pass
         raise Denied("502 Bad Gateway")
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int, stays: bool = False) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int, stays: bool = False
+    ) -> None:
         """Bytes from one side to the other, until the end or until `most`; then it ends too, unless it `stays`."""
         while most > 0 and (block := await source.read(min(_BLOCK, most))):
             most -= len(block)
@@ -132,9 +136,9 @@ def _length(head: bytes) -> int:
         raise Denied("411 Length Required") from error
 
 
-async def _first_of(*ways: "asyncio.Future[None] | object") -> None:
+async def _first_of(*ways: Coroutine[None, None, None]) -> None:
     """Until one of them ends; the other is given up."""
-    tasks = [asyncio.ensure_future(way) for way in ways]  # type: ignore[arg-type]
+    tasks = [asyncio.create_task(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -12,7 +12,6 @@ from playwright.async_api import Browser, Error, Page, Route
 from playwright.async_api import TimeoutError as TooSlow
 from scrapy import Request, signals
 from scrapy.http import HtmlResponse, Response
-from scrapy_playwright.page import PageMethod
 from scrapy_playwright.provider import PlaywrightBrowserProvider
 
 from crawlers.browser import INSTALL
@@ -31,6 +30,7 @@ _AT_ONCE = 8
 _QUIET_S = 5.0
 """How long a loaded page may go on asking for data before it is read as it is."""
 
+_PAGE = "playwright_page"
 _LOADED = frozenset({"document", "script", "xhr", "fetch", "stylesheet"})
 _WIRE = ("content-length", "transfer-encoding", "connection", "set-cookie")
 
@@ -66,8 +66,10 @@ class RenderMiddleware:
         request = Request(response.url, meta=await self._meta(response))
         try:
             async with asyncio.timeout(self.job.timeout_s):
-                done = await self.crawler.engine.downloader.handlers.download_request_async(request)
-            return str(done.text) if isinstance(done, HtmlResponse) else ""
+                await self.crawler.engine.downloader.handlers.download_request_async(request)
+                page: Page = request.meta[_PAGE]
+                await _rest(page)
+                return await page.content()
         except (TimeoutError, TooSlow) as error:
             reason = Reason("timeout", "browser", f"not loaded in {self.job.timeout_s:g} s", response.url)
             raise Refused(reason, passing=True) from error
@@ -78,11 +80,10 @@ class RenderMiddleware:
             self._give_up(error)
             raise Refused(Reason("unreachable", "browser", error.wrong, response.url), passing=True) from error
         finally:
-            page: Page | None = request.meta.get("playwright_page")
-            if page is not None:
+            if _PAGE in request.meta:
                 with contextlib.suppress(Error, TimeoutError):
                     async with asyncio.timeout(_QUIET_S):
-                        await page.context.close()
+                        await request.meta[_PAGE].context.close()
 
     async def _meta(self, response: HtmlResponse) -> dict[str, Any]:
         """What scrapy-playwright is told about one page. Closing it is ours: it may hang."""
@@ -96,8 +97,7 @@ class RenderMiddleware:
             "playwright": True,
             "playwright_include_page": True,
             "playwright_page_init_callback": prepare,
-            "playwright_page_goto_kwargs": {"timeout": self.job.timeout_s * 1000},
-            "playwright_page_methods": [PageMethod(_rest)],
+            "playwright_page_goto_kwargs": {"wait_until": "commit", "timeout": self.job.timeout_s * 1000},
             "playwright_context": str(id(response)),
             "playwright_context_kwargs": {
                 "user_agent": self.job.agent,
@@ -148,17 +148,19 @@ async def _stop(route: Route) -> None:
 
 
 async def _rest(page: Page) -> None:
-    """Waits until nothing was asked for half a second; some pages never rest."""
+    """Waits for a page to load, and then until it asks for nothing for half a second: some never rest."""
+    await page.wait_for_function("document.readyState == 'complete'", timeout=0)
     with contextlib.suppress(TooSlow):
         await page.wait_for_load_state("networkidle", timeout=_QUIET_S * 1000)
 
 
-class Chromium(PlaywrightBrowserProvider):
+class Chromium(PlaywrightBrowserProvider):  # type: ignore[misc] # untyped
     """Says what to do when there is no browser."""
 
     async def launch_browser(self) -> Browser:
         try:
-            return await super().launch_browser()
+            browser: Browser = await super().launch_browser()
+            return browser
         except Error as error:
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
             raise SourceError(f"Chromium does not start: {said[:200].rstrip('.')}.", INSTALL) from error

@@ -48,7 +48,7 @@ Answer = tuple[int, dict[str, str], bytes] | Callable[[], tuple[int, dict[str, s
 class Site:
     """A small site on this machine: path → answer, and the paths that were asked."""
 
-    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1") -> None:
+    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1", port: int = 0) -> None:
         self.hits: list[str] = []
         self.agents: set[str] = set()
         site = self
@@ -71,7 +71,7 @@ class Site:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer((host, 0), Handler)
+        self.server = ThreadingHTTPServer((host, port), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.url = f"http://{host}:{self.port}/"
