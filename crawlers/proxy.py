@@ -9,6 +9,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from crawlers.middlewares import address
@@ -29,6 +30,7 @@ class Proxy:
     def __init__(self, allow_private: bool, most_bytes: int) -> None:
         self.allow_private = allow_private
         self.most_bytes = most_bytes  # that one connection may bring
+        self._lookups = ThreadPoolExecutor(8, "lookup")  # its own: a page may name many hosts that nobody answers for
         self._starting = asyncio.Lock()
         self._server: asyncio.Server | None = None
 
@@ -42,6 +44,7 @@ class Proxy:
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._lookups.shutdown(wait=False, cancel_futures=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream: asyncio.StreamWriter | None = None
@@ -73,7 +76,8 @@ class Proxy:
         """A connection to one of the name's addresses. Raises Denied."""
         try:
             async with asyncio.timeout(_CONNECT_S):
-                found = await asyncio.to_thread(addresses, host, port)
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._lookups, addresses, host, port)
                 allowed = [one for one in found if not address.forbidden(one, self.allow_private)]
                 if not allowed:
                     raise Denied("403 Forbidden")

@@ -6,6 +6,7 @@ limits of type and size. The browser asks only for what the scripts want, throug
 
 import asyncio
 import contextlib
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import Browser, Error, Page, Route
@@ -43,6 +44,7 @@ class RenderMiddleware:
         self.job = crawler.spider.job  # type: ignore[union-attr] # ours
         self.proxy = Proxy(self.job.allow_private, int(self.job.max_mb * 1e6))
         self.room = asyncio.Semaphore(_AT_ONCE)
+        self.numbers = count()
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
@@ -89,6 +91,7 @@ class RenderMiddleware:
         """What scrapy-playwright is told about one page. Closing it is ours: it may hang."""
 
         async def prepare(page: Page, request: Request) -> None:
+            request.meta[_PAGE] = page  # whatever comes next, it is closed
             gate = _Gate(page, response)
             await page.context.route("**", _stop)  # windows that the page opens
             await page.route("**", gate.passes)
@@ -98,7 +101,7 @@ class RenderMiddleware:
             "playwright_include_page": True,
             "playwright_page_init_callback": prepare,
             "playwright_page_goto_kwargs": {"wait_until": "commit", "timeout": self.job.timeout_s * 1000},
-            "playwright_context": str(id(response)),
+            "playwright_context": f"page {next(self.numbers)}",
             "playwright_context_kwargs": {
                 "user_agent": self.job.agent,
                 "proxy": {"server": await self.proxy.url(), "bypass": "<-loopback>"},

@@ -1,4 +1,4 @@
-"""Pages that make their figures by JavaScript; and what their scripts may not reach."""
+"""Pages that make their figures by JavaScript (middlewares/render.py), and what their scripts may not reach."""
 
 import contextlib
 import json
@@ -249,7 +249,7 @@ def test_scripts_do_not_reach_private_addresses(site, job, host, allowed):
 
 @needs_chromium
 @pytest.mark.parametrize(
-    "script", ["while (true) {}", 'fetch("/never")', 'document.write("<script src=/never></script>")']
+    "script", ["while (true) {}", 'fetch("/never")', 'document.write("<script src=/never><\\/script>")']
 )
 def test_a_page_that_never_ends_gets_its_outcome(site, job, script):
     stop = threading.Event()
@@ -294,27 +294,45 @@ def test_the_browser_dies_with_the_fetch_process(site, job):
 
 
 @needs_chromium
-def test_a_killed_browser_is_started_again(site, job):
-    slow = scripted('setTimeout(() => fetch("/waits").then(() => draw("/a.png")), 0)')
+@pytest.mark.parametrize("victim", ["--remote-debugging-pipe", "--type=renderer"])
+def test_a_killed_browser_is_started_again(site, job, victim):
     waits = threading.Event()
 
     def answer():
-        waits.wait(4)
+        waits.wait(6)
         return 200, {}, b""
 
-    small = site({"/": slow, "/waits": answer, "/a.png": image(b"A")})
-    said = job(small.url, javascript=True)
+    pages = {f"/{i}": scripted(f'fetch("/waits").then(() => draw("/{i}.png"))') for i in range(3)}
+    pictures = {f"/{i}.png": image(b"%d" % i) for i in range(3)}
+    small = site({**pages, **pictures, "/waits": answer})
+    said = job(*(small.url + path[1:] for path in pages), javascript=True)
     (only,) = jobs_of(said)
     with start(only) as child:
-        node = psutil.Process(child.pid).children()[0]
-        assert browsers(child)
-        for chromium in node.children():
-            chromium.kill()
+        for one in browsers(child):
+            with contextlib.suppress(psutil.Error):
+                words = one.cmdline()
+                if victim in words and (victim.startswith("--type") or not any("--type=" in word for word in words)):
+                    one.kill()
         waits.set()
         assert child.stdout
         out = [json.loads(line) for line in child.stdout]
         assert child.wait(60) == 0
-    assert [row["payload"] for row in rows(said, out[-1]["done"])] == [b"A"]
+    assert {row["payload"] for row in rows(said, out[-1]["done"])} == {b"0", b"1", b"2"}
+
+
+@needs_chromium
+def test_without_its_driver_every_page_still_has_its_outcome(site, job):
+    small = site({"/": scripted('fetch("/waits")'), "/waits": lambda: (time.sleep(4), (200, {}, b""))[1]})
+    said = job(small.url, javascript=True, timeout_s=10)
+    (only,) = jobs_of(said)
+    with start({**only, "insist": True}) as child:
+        assert browsers(child)
+        for one in psutil.Process(child.pid).children():
+            one.kill()
+        assert child.stdout
+        out = [json.loads(line) for line in child.stdout]
+        assert child.wait(60) == 0
+    assert [row["error"] for row in rows(said, out[-1]["done"])] == ["unreachable"]
 
 
 @pytest.mark.parametrize("path", ["/nowhere/chromium", "/bin/false"])
