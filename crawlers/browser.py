@@ -33,9 +33,7 @@ def playwright() -> dict[str, Any]:
             "Install both: pip install 'dsray[playwright]'; playwright install chromium.",
         )
     own = os.environ.get("DSRAY_CHROMIUM") or shutil.which("chromium")
-    handler = "scrapy_playwright.handler.ScrapyPlaywrightDownloadHandler"
     return {
-        "DOWNLOAD_HANDLERS": {"http": handler, "https": handler, "data": None, "file": None, "ftp": None, "s3": None},
         "DOWNLOADER_MIDDLEWARES": {"crawlers.middlewares.render.RenderMiddleware": 550},
         "PLAYWRIGHT_BROWSER_PROVIDER": "crawlers.middlewares.render.Chromium",
         "PLAYWRIGHT_BROWSER_TYPE": "chromium",

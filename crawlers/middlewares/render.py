@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Error, Page, Route
 from playwright.async_api import TimeoutError as TooSlow
 from scrapy import Request, signals
 from scrapy.http import HtmlResponse, Response
+from scrapy_playwright.handler import ScrapyPlaywrightDownloadHandler
 from scrapy_playwright.provider import PlaywrightBrowserProvider
 
 from crawlers.browser import INSTALL
@@ -43,14 +44,22 @@ class RenderMiddleware:
         self.crawler = crawler
         self.job = crawler.spider.job  # type: ignore[union-attr] # ours
         self.proxy = Proxy(self.job.allow_private, int(self.job.max_mb * 1e6))
+        self.handler = ScrapyPlaywrightDownloadHandler.from_crawler(
+            crawler
+        )  # one; by scheme there would be two drivers
         self.room = asyncio.Semaphore(_AT_ONCE)
+        self.limits: set[asyncio.Timeout] = set()
         self.numbers = count()
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
         middleware = cls(crawler)
-        crawler.signals.connect(middleware.proxy.close, signals.spider_closed)
+        crawler.signals.connect(middleware.close, signals.spider_closed)
         return middleware
+
+    async def close(self) -> None:
+        await self.handler.close()
+        self.proxy.close()
 
     async def process_response(self, request: Request, response: Response) -> Response:
         known = request.meta.get(ASKED)
@@ -64,16 +73,17 @@ class RenderMiddleware:
 
     async def _rendered(self, response: HtmlResponse) -> str:
         """The page's HTML once its scripts are at rest. Raises Refused."""
-        assert self.crawler.engine
         request = Request(response.url, meta=await self._meta(response))
+        limit = asyncio.timeout(self.job.timeout_s)
         try:
-            async with asyncio.timeout(self.job.timeout_s):
-                await self.crawler.engine.downloader.handlers.download_request_async(request)
+            async with limit:
+                self.limits.add(limit)
+                await self.handler.download_request(request)
                 page: Page = request.meta[_PAGE]
                 await _rest(page)
                 return await page.content()
         except (TimeoutError, TooSlow) as error:
-            reason = Reason("timeout", "browser", f"not loaded in {self.job.timeout_s:g} s", response.url)
+            reason = Reason("timeout", "browser", "not loaded in time", response.url)
             raise Refused(reason, passing=True) from error
         except Error as error:
             reason = Reason("unreachable", "browser", str(error).split("\n")[0][:200], response.url)
@@ -82,6 +92,7 @@ class RenderMiddleware:
             self._give_up(error)
             raise Refused(Reason("unreachable", "browser", error.wrong, response.url), passing=True) from error
         finally:
+            self.limits.discard(limit)
             if _PAGE in request.meta:
                 with contextlib.suppress(Error, TimeoutError):
                     async with asyncio.timeout(_QUIET_S):
@@ -92,6 +103,8 @@ class RenderMiddleware:
 
         async def prepare(page: Page, request: Request) -> None:
             request.meta[_PAGE] = page  # whatever comes next, it is closed
+            if page.context.browser is not None:
+                page.context.browser.once("disconnected", self._lost)
             gate = _Gate(page, response)
             await page.context.route("**", _stop)  # windows that the page opens
             await page.route("**", gate.passes)
@@ -109,6 +122,12 @@ class RenderMiddleware:
                 "accept_downloads": False,
             },
         }
+
+    def _lost(self, browser: Browser) -> None:
+        """The browser is gone; Playwright leaves some of those that wait for it waiting."""
+        for limit in self.limits:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     def _give_up(self, error: SourceError) -> None:
         """Without a browser there is no crawl."""
