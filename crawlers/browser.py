@@ -35,7 +35,6 @@ def playwright() -> dict[str, Any]:
     own = os.environ.get("DSRAY_CHROMIUM") or shutil.which("chromium")
     return {
         "DOWNLOADER_MIDDLEWARES": {"crawlers.middlewares.render.RenderMiddleware": 550},
-        "PLAYWRIGHT_BROWSER_PROVIDER": "crawlers.middlewares.render.Chromium",
         "PLAYWRIGHT_BROWSER_TYPE": "chromium",
         "PLAYWRIGHT_PROCESS_REQUEST_HEADERS": None,  # the browser's own; conditions are for the document alone
         "PLAYWRIGHT_LAUNCH_OPTIONS": {

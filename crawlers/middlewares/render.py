@@ -6,6 +6,8 @@ limits of type and size. The browser asks only for what the scripts want, throug
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from playwright.async_api import Browser, Error, Page, Route
 from playwright.async_api import TimeoutError as TooSlow
 from scrapy import Request, signals
 from scrapy.http import HtmlResponse, Response
-from scrapy_playwright.handler import ScrapyPlaywrightDownloadHandler
+from scrapy_playwright.handler import Config, ScrapyPlaywrightDownloadHandler
 from scrapy_playwright.provider import PlaywrightBrowserProvider
 
 from crawlers.browser import INSTALL
@@ -44,9 +46,9 @@ class RenderMiddleware:
         self.crawler = crawler
         self.job = crawler.spider.job  # type: ignore[union-attr] # ours
         self.proxy = Proxy(self.job.allow_private, int(self.job.max_mb * 1e6))
-        self.handler = ScrapyPlaywrightDownloadHandler.from_crawler(
-            crawler
-        )  # one; by scheme there would be two drivers
+        # Ours, not one in DOWNLOAD_HANDLERS: those are made for each scheme, and each would start a driver.
+        self.handler = ScrapyPlaywrightDownloadHandler.from_crawler(crawler)
+        self.handler.browser_provider_cls = partial(Chromium, lost=self._lost)
         self.room = asyncio.Semaphore(_AT_ONCE)
         self.limits: set[asyncio.Timeout] = set()
         self.numbers = count()
@@ -103,8 +105,6 @@ class RenderMiddleware:
 
         async def prepare(page: Page, request: Request) -> None:
             request.meta[_PAGE] = page  # whatever comes next, it is closed
-            if page.context.browser is not None:
-                page.context.browser.once("disconnected", self._lost)
             gate = _Gate(page, response)
             await page.context.route("**", _stop)  # windows that the page opens
             await page.route("**", gate.passes)
@@ -177,12 +177,17 @@ async def _rest(page: Page) -> None:
 
 
 class Chromium(PlaywrightBrowserProvider):  # type: ignore[misc] # untyped
-    """Says what to do when there is no browser."""
+    """Says what to do when there is no browser, and when there is none any more."""
+
+    def __init__(self, config: Config, lost: Callable[[Browser], None]) -> None:
+        super().__init__(config)
+        self.lost = lost
 
     async def launch_browser(self) -> Browser:
         try:
             browser: Browser = await super().launch_browser()
-            return browser
         except Error as error:
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
             raise SourceError(f"Chromium does not start: {said[:200].rstrip('.')}.", INSTALL) from error
+        browser.on("disconnected", self.lost)
+        return browser
