@@ -1,19 +1,31 @@
-"""Pages that need JavaScript: rendered by a browser through scrapy-playwright, an extra."""
+"""Pages that need JavaScript: the settings of a crawl that renders them in Chromium. What it needs is an extra."""
 
 import importlib.util
-import ipaddress
 import os
 import shutil
-import socket
-from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
-from crawlers.job import Job
 from dsray.errors import SourceError
 
+INSTALL = "Install it: playwright install chromium; or name yours in DSRAY_CHROMIUM."
 
-def playwright(job: Job) -> dict[str, Any]:
+_ARGUMENTS = (
+    "--disable-quic",  # and no other UDP: it would pass the proxy by
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--disable-blink-features=WebTransport",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no name is looked up but by our proxy
+    "--dns-prefetch-disable",
+)
+
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
+"""What the browser may know of ours: no passwords, no keys."""
+
+_NOWHERE = {"server": "http://127.0.0.1:9", "bypass": "<-loopback>"}
+"""For what the browser asks on its own account. Pages get our proxy, with their context (middlewares/render.py)."""
+
+
+def playwright() -> dict[str, Any]:
     """The settings that it needs. Raises SourceError when it is not installed."""
     if importlib.util.find_spec("scrapy_playwright") is None:
         raise SourceError(
@@ -21,49 +33,16 @@ def playwright(job: Job) -> dict[str, Any]:
             "Install both: pip install 'dsray[playwright]'; playwright install chromium.",
         )
     own = os.environ.get("DSRAY_CHROMIUM") or shutil.which("chromium")
-    handler = "scrapy_playwright.handler.ScrapyPlaywrightDownloadHandler"
     return {
-        "DOWNLOAD_HANDLERS": {"http": handler, "https": handler, "data": None, "file": None, "ftp": None, "s3": None},
+        "DOWNLOADER_MIDDLEWARES": {"crawlers.middlewares.render.RenderMiddleware": 550},
         "PLAYWRIGHT_BROWSER_TYPE": "chromium",
-        "PLAYWRIGHT_LAUNCH_OPTIONS": {"headless": True, **({"executable_path": own} if own else {})},
-        "PLAYWRIGHT_DEFAULT_NAVIGATION_TIMEOUT": job.timeout_s * 1000,
-        "PLAYWRIGHT_ABORT_REQUEST": Guard(job.allow_private),
-        "PLAYWRIGHT_MAX_PAGES_PER_CONTEXT": 8,
+        "PLAYWRIGHT_PROCESS_REQUEST_HEADERS": None,  # the browser's own; conditions are for the document alone
+        "PLAYWRIGHT_LAUNCH_OPTIONS": {
+            "headless": True,
+            "args": list(_ARGUMENTS),
+            "chromium_sandbox": os.geteuid() != 0,  # Chromium's does not work for root
+            "env": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            "proxy": _NOWHERE,
+            **({"executable_path": own} if own else {}),
+        },
     }
-
-
-class Guard:
-    """Stops what a page's scripts ask of addresses that a crawl may not ask, and all but documents, scripts and data.
-
-    The browser resolves names by itself, so a name that changes its answer between our look and its own is not seen:
-    on a network with secrets, give the browser an egress proxy (docs/security.md).
-    """
-
-    def __init__(self, allow_private: bool) -> None:
-        self.allow_private = allow_private
-
-    def __call__(self, request: Any) -> bool:
-        """True stops the request."""
-        parts = urlsplit(request.url)
-        if parts.scheme not in ("http", "https") or request.resource_type in ("image", "media", "font"):
-            return True
-        return any(self._forbidden(address) for address in _addresses(parts.hostname or ""))
-
-    def _forbidden(self, address: str) -> bool:
-        from crawlers.middlewares.address import forbidden
-
-        return forbidden(address, self.allow_private)
-
-
-@lru_cache(maxsize=1024)
-def _addresses(name: str) -> tuple[str, ...]:
-    if name.endswith(".localhost"):
-        return ("127.0.0.1",)
-    try:
-        return (str(ipaddress.ip_address(name.strip("[]"))),)
-    except ValueError:
-        pass
-    try:
-        return tuple({str(found[4][0]).partition("%")[0] for found in socket.getaddrinfo(name, None)})
-    except OSError:
-        return ()

@@ -55,7 +55,7 @@ def settings(job: Job, hosts: Iterable[str]) -> dict[str, Any]:
     return {
         **BASE,
         **uvloop,
-        **(playwright(job) if job.javascript else {}),
+        **(playwright() if job.javascript else {}),
         "USER_AGENT": job.agent,
         "CONCURRENT_REQUESTS_PER_DOMAIN": job.concurrency,
         "CONCURRENT_REQUESTS": min(job.concurrency * (len(names) + 1), MOST_AT_ONCE),

@@ -86,13 +86,12 @@ class MediaSpider(Spider):
     def ask(self, known: Known) -> Request:
         """The request for what the frontier chose; conditional when an answer is there already."""
         headers = {}
-        if known.digest and known.etag:
+        same = known.digest and not (self.job.javascript and known.kind == PAGE)  # what scripts fetch may have changed
+        if same and known.etag:
             headers["If-None-Match"] = known.etag
-        if known.digest and known.modified:
+        if same and known.modified:
             headers["If-Modified-Since"] = known.modified
         meta: dict[str, Any] = {ASKED: known, "verbatim_url": True, "download_timeout": self.job.timeout_s}
-        if self.job.javascript and known.kind == PAGE:
-            meta["playwright"] = True
         return Request(known.at or known.url, self.parse, errback=self.fail, headers=headers, meta=meta)
 
     def headers_received(self, headers: Headers, request: Request) -> None:

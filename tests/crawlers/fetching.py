@@ -49,7 +49,7 @@ Answer = tuple[int, dict[str, str], bytes] | Callable[[], tuple[int, dict[str, s
 class Site:
     """A small site on this machine: path → answer, and the paths that were asked; with `etags` 304 to no change."""
 
-    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1", etags: bool = False) -> None:
+    def __init__(self, answers: dict[str, Answer], host: str = "127.0.0.1", etags: bool = False, port: int = 0) -> None:
         self.hits: list[str] = []
         self.unchanged: list[str] = []
         self.agents: set[str] = set()
@@ -78,7 +78,7 @@ class Site:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer((host, 0), Handler)
+        self.server = ThreadingHTTPServer((host, port), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.url = f"http://{host}:{self.port}/"
