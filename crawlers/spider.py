@@ -240,6 +240,8 @@ class MediaSpider(Spider):
         wait = known.wait_s * (0.5 if changed else 1.5) if known.wait_s else self.job.first_s
         wait = min(max(wait, self.job.min_s), self.job.max_s)
         now = time.time()
+        if known.kind == ITEM and known.at:  # the next visit asks where it leads then: signed URLs expire
+            news = {"at": None, "host": "", **news}
         return replace(known, **{"state": DONE, "tries": 0, "wait_s": wait, "due": now + wait, "asked": now, **news})
 
     def robots_of(self, response: Response) -> "Robots | None":

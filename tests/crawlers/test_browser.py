@@ -137,14 +137,16 @@ import crawlers.middlewares.address as address
 real = address.forbidden
 address.forbidden = lambda text, allowed: text != "127.0.0.2" and real(text, allowed)
 import socket
-for name in ("getaddrinfo", "gethostbyname"):
-    def patched(host, *args, _was=getattr(socket, name), _now="127.0.0.1" if name == "getaddrinfo" else "127.0.0.2"):
-        return _was(_now if host == "rebind.example" else host, *args)
-    setattr(socket, name, patched)
+from aiohttp.resolver import ThreadedResolver
+first, later = ThreadedResolver.resolve, socket.getaddrinfo
+async def resolve(self, host, port=0, family=0):
+    return await first(self, "127.0.0.2" if host == "rebind.example" else host, port, family)
+ThreadedResolver.resolve = resolve
+socket.getaddrinfo = lambda host, *args: later("127.0.0.1" if host == "rebind.example" else host, *args)
 from crawlers.fetch import main
 raise SystemExit(main())
 """
-"""A fetch that takes 127.0.0.2 for a public address. rebind.example is there for Scrapy, and then at 127.0.0.1."""
+"""A fetch that takes 127.0.0.2 for a public address. rebind.example is there for us, and then at 127.0.0.1."""
 
 ATTACK = """
 const hosts = ["127.0.0.1", "localhost", "x.localhost", "[::ffff:127.0.0.1]", "2130706433"]
