@@ -194,8 +194,9 @@ class MediaSpider(Spider):
                 yield self.lost(known, reason, response)
             return
         due = max(self.job.backoff(tries), until)
-        evidence = json.dumps(reason.evidence, sort_keys=True)
-        again = replace(known, state=AGAIN, tries=tries, due=due, outcome=reason.error, evidence=evidence)
+        again = replace(known, state=AGAIN, tries=tries, due=due)
+        if not known.digest:  # else it says still what a page gave, or reserved, when it was read
+            again.outcome, again.evidence = reason.error, json.dumps(reason.evidence, sort_keys=True)
         yield from self.later(again)
 
     def later(self, known: Known) -> Iterator[Outcome]:

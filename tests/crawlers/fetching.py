@@ -118,15 +118,15 @@ def start(job: Job, code: str = "") -> subprocess.Popen[str]:
 def crawl_of(job: Job, workers: int = 2) -> Crawl:
     """The crawl that a test's few words mean."""
     words = dict(job)
-    lake, source, opted_out, number, revisit = (
+    lake, source, opted_out, number, recrawl = (
         words.pop(name, otherwise)
         for name, otherwise in (("lake", ""), ("source", "web"), ("respect_opt_out", True), ("number", 0),
-                                ("revisit", "all"))
+                                ("recrawl", "all"))
     )  # fmt: skip
     model = collection.Crawl.model_validate(words)
     source_fields = sorted(model.fields())
     params = model.model_dump(mode="json")
-    return Crawl(open_store(lake), source, params, source_fields, opted_out, number, revisit, workers)
+    return Crawl(open_store(lake), source, params, source_fields, opted_out, number, recrawl, workers)
 
 
 class _Chosen(Exception):
