@@ -32,7 +32,8 @@ def links(body: bytes, url: str = "http://a.org/s.xml") -> list[Link]:
 def test_pages_are_links_and_an_index_names_sitemaps():
     pages = [Link("http://a.org/1"), Link("http://a.org/2?x=1")]
     assert links(urlset("http://a.org/1", " http://a.org/2?x=1 ")) == pages
-    assert links(gzip.compress(urlset("http://a.org/1", "http://a.org/2?x=1"))) == pages
+    whole = urlset("http://a.org/1", "http://a.org/2?x=1")
+    assert links(gzip.compress(whole)) == links(gzip.compress(whole[:90]) + gzip.compress(whole[90:])) == pages
     assert links(index("http://a.org/t.xml")) == [Link("http://a.org/t.xml", SITEMAP)]
     assert links(b"http://a.org/1\n\n http://a.org/2?x=1\n", "http://a.org/s.txt") == pages
     assert links(urlset()) == []
