@@ -42,7 +42,8 @@ def main() -> int:
 
 
 def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
-    """Fetches what the ledger lacks, and closes it. Raises SourceError when no start page can be asked, RecipeError for a spider."""
+    """Fetches what the ledger lacks, and closes it. Raises SourceError when no start page can be asked, RecipeError for
+    an own spider that cannot be had."""
     from scrapy.core.engine import ExecutionEngine
     from scrapy.crawler import AsyncCrawlerProcess
 

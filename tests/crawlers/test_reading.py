@@ -11,12 +11,13 @@ from scrapy.http import HtmlResponse, Response
 
 from crawlers.job import Budget, Job
 from crawlers.known import HELD, NEW, PAGE, Known
-from crawlers.reading import Found, Reader, host_hash
+from crawlers.reading import Found, Reader, every_host_of, host_hash
 from dsray.lake.store import Store
 
 PAGE_URL = "http://www.a.org/d/"
-JOB = Job("file:///x", "s", "f", "l", item={"image": "img::attr(src)", "caption": "b::text"}, fields=("caption", "note"),
-          user_agent="dsray/1", hosts="hosts", budget=Budget(depth=2))  # fmt: skip
+ITEM = {"image": "img::attr(src)", "caption": "b::text"}
+JOB = Job("file:///x", "s", "f", "l", item=ITEM, fields=("caption", "note"), user_agent="dsray/1", hosts="hosts",
+          budget=Budget(depth=2))  # fmt: skip
 
 
 @pytest.fixture
@@ -36,7 +37,11 @@ def test_links_stay_in_scope_and_in_depth_and_are_pages(reader):
     ]  # fmt: skip
     assert read(reader, body, depth=2).links == []
     assert read(reader, "<head><meta name=robots content=nofollow></head>" + body).links == []
-    reader.moved.add("c.org")
+    reader.hosts = np.sort(np.array([host_hash(every_host_of("www.a.org"))], np.uint64))
+    assert reader.in_scope("img.a.org:81") and reader.in_scope("a.org") and not reader.in_scope("b.org")
+    reader.hosts = np.array([host_hash("a.org")], np.uint64)
+    assert reader.in_scope("a.org") and not reader.in_scope("www.a.org")
+    reader.moved |= {"c.org", "www.a.org", "b.org"}
     assert len(read(reader, body).links) == 3
 
 
@@ -63,7 +68,7 @@ def test_damaged_pages_give_nothing_or_a_reason(reader, body):
 @given(st.binary(max_size=80), st.sampled_from(["page", "sitemap", "api"]))
 def test_whatever_the_bytes_are_there_is_an_answer(body, kind):
     api = {"items": "@", "url": "url", "texts": {}, "next": ""}
-    reader = Reader(Job("file:///x", "s", "f", "l", item=JOB.item, api=api), None)  # type: ignore[arg-type] # no hosts
+    reader = Reader(Job("file:///x", "s", "f", "l", item=ITEM, api=api), None)  # type: ignore[arg-type] # no hosts
     found = reader.read(Known(PAGE_URL, kind), HtmlResponse(PAGE_URL, body=b"<img src=" + body), None)
     assert found.reason is None or (found.reason.error == "invalid" and len(found.reason.value) <= 200)
     assert found.reason is None or found.items == found.links == []
@@ -76,12 +81,9 @@ SCOPES = {"host": {"/near.png"}, "any": {"/near.png", "/far.png", "/sub.png"}, "
 def test_a_scope_is_a_host_a_registered_domain_or_any(site, job, scope):
     far = site({"/far": page("/far.png"), "/far.png": image(b"F")}, "127.0.0.2")
     sub = site({"/sub": page("/sub.png"), "/sub.png": image(b"S")})
-    near = site({"/near": page("/near.png"), "/near.png": image(b"N")})
-    near_url, sub_url = (f"http://{name}.localhost:{one.port}/" for name, one in (("www", near), ("sub", sub)))
-    hub = site({"/": page(links=(sub_url + "sub", far.url + "far", near_url + "near"))})
-    start = f"http://www.localhost:{hub.port}/"
-    near.url = start
-    got = crawled_rows(job(start, near_url + "near", sub_url + "none" if scope == "domain" else near_url + "near", scope=scope))
+    links = (f"http://sub.a.localhost:{sub.port}/sub", far.url + "far", "/near")
+    near = site({"/": page(links=links), "/near": page("/near.png"), "/near.png": image(b"N")})
+    got = crawled_rows(job(f"http://www.a.localhost:{near.port}/", scope=scope))
     assert {path_of(url) for url, row in got.items() if row["payload"]} == SCOPES[scope]
 
 

@@ -102,7 +102,7 @@ def test_the_first_reservation_that_matches_decides(rules, path, refused):
     assert opted(tdm(*rules), path=path) == ("tdmrep.json" if refused else None)
 
 
-JUNK = ["", "{", "{}", "[]", "7", "null", "[7, null, {}]", '[{"location": 3, "tdm-reservation": 1}]', '[{"location":"/"}]']
+JUNK = ["", "{", "{}", "[]", "7", "null", "[7, null, {}]", '[{"location":3,"tdm-reservation":1}]', '[{"location":"/"}]']
 
 
 @pytest.mark.parametrize("body", JUNK)

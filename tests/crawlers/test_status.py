@@ -50,7 +50,7 @@ def test_a_crawl_that_stopped_between_rounds_counts_what_was_done(site, job):
     assert told.state == "running or stopped"
     assert [one["pages"] for one in told.rounds] == [1, 0] and told.rounds[1]["chosen"] == 1
     assert told.urls == {"done": 3, "held": 1, "new": 1} and told.due == 1
-    assert dict((host, waiting) for host, _, waiting, _ in told.hosts)[far.url.split("/")[2]] == 1
+    assert {host: waiting for host, _, waiting, _ in told.hosts}[far.url.split("/")[2]] == 1
 
 
 def test_a_round_in_the_making_counts_its_committed_segments(site, job):

@@ -29,6 +29,7 @@ def test_a_gallery_is_crawled_with_the_texts_of_each_item(site, job):
     small = site({"/": page("/a.png", links=("/two",)), "/two": page("/b.png"), **{
         f"/{name}.png": image(name.encode()) for name in "ab"
     }})  # fmt: skip
-    got = {path_of(url): (row["payload"], row["caption"], row["page"]) for url, row in
-           crawled_rows(job(small.url)).items()}  # fmt: skip
-    assert got == {"/a.png": (b"a", "digit of /a.png", small.url), "/b.png": (b"b", "digit of /b.png", small.url + "two")}
+    got = crawled_rows(job(small.url))
+    assert {path_of(url): (row["payload"], row["caption"], row["page"]) for url, row in got.items()} == {
+        "/a.png": (b"a", "digit of /a.png", small.url), "/b.png": (b"b", "digit of /b.png", small.url + "two")
+    }  # fmt: skip
