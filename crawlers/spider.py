@@ -117,7 +117,7 @@ class MediaSpider(Spider):
         error = cast(Exception, failure.value)
         self.frontier.done(known)
         if request.meta.get(_NOT_A_PAGE):
-            yield Outcome(self.visited(known, changed=True, outcome="none"))
+            yield Outcome(self.visited(known, changed=True, outcome="none", evidence=None))
         elif isinstance(error, Paused):
             yield from self.later(replace(known, state=AGAIN, due=error.until))
         elif isinstance(error, Elsewhere):
@@ -134,7 +134,9 @@ class MediaSpider(Spider):
         """An item's payload; the same as last time makes no new row."""
         row = kept(self.job.source, known, response)
         changed = row["digest"] != known.digest
-        now = self.visited(known, changed, outcome="kept", digest=row["digest"], row=row["id"], **_validators(response))
+        now = self.visited(
+            known, changed, outcome="kept", evidence=None, digest=row["digest"], row=row["id"], **_validators(response)
+        )
         return Outcome(now, row if row["id"] != known.row else None, warc=self.answer(response))
 
     def page(self, known: Known, response: Response) -> Outcome:

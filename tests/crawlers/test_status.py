@@ -35,6 +35,19 @@ def test_a_finished_crawl_is_counted_by_round_state_outcome_and_host(site, job):
     assert told.due == 0 and told.next_due is not None and told.next_due > time.time() + 3600
 
 
+def test_a_failure_that_passed_is_none(site, job):
+    tries: list[int] = []
+
+    def flaky() -> Any:
+        tries.append(1)
+        return image(b"A", 503 if len(tries) == 1 else 200)
+
+    said = job(site({"/": page("/a.png"), "/a.png": flaky}).url)
+    crawled(said)
+    ((_, known, waiting, failed),) = status(crawl_of(said)).hosts
+    assert len(tries) == 2 and (known, waiting, failed) == (2, 0, 0)
+
+
 def test_a_crawl_that_stopped_between_rounds_counts_what_was_done(site, job):
     first, far = small_site(site)
     said = job(first.url, scope="any")

@@ -26,10 +26,9 @@ def _of_key(known: Records, logged: Records) -> Known:
     finds = [one for one in logged if one.state == NEW]
     settled = [one for one in known if one.state != HELD]
     best = [*tries[::-1], *settled, *finds, *known, *logged][0]
-    told = [one.fields for one in finds if one.page == best.page is not None and one.fields is not None]
-    changed = [fields for fields in told if best.fields not in (None, fields)]
-    if best.kind == ITEM and best.state == DONE and changed:
-        again = replace(best, state=AGAIN, due=0.0, fields=changed[-1])
+    told = [one.fields for one in finds if one.page == best.page is not None][:1]
+    if best.kind == ITEM and best.state == DONE and told and None not in (best.fields, *told) and told != [best.fields]:
+        again = replace(best, state=AGAIN, due=0.0, fields=told[0])
         return replace(again, etag=None, modified=None, digest=None, row=None)
     return best
 
@@ -82,6 +81,7 @@ def test_new_texts_on_the_same_page_make_an_item_new_and_those_of_another_page_d
     assert (again.state, again.fields, again.due) == (AGAIN, "new", 0.0)
     assert (again.etag, again.modified, again.digest, again.row) == (None, None, None, None)
     assert updated([kept], [[item("p", "old"), item("q", "other")]]) == [kept]
+    assert updated([kept], [[item("p", "old"), item("p", "new")]]) == [kept], "its first texts"
     page = replace(kept, kind="page")
     assert updated([page], [[replace(item("p", "new"), kind="page")]]) == [page]
 

@@ -159,3 +159,17 @@ def test_a_removed_url_of_a_list_is_withdrawn_and_the_others_are_not(site, job, 
     }  # fmt: skip
     path.write_text("\n".join(["url,caption", *lines[1:], "no url,x"]))
     assert told(said, first, crawled(said, number=1)) == {"/a.png": "gone"}
+
+
+def test_texts_that_changed_in_a_list_make_a_row_and_a_url_that_is_there_twice_none(site, job, tmp_path):
+    small: Site = site(gallery(), etags=True)
+    path = tmp_path / "urls.csv"
+    path.write_text(f"url,caption\n{small.url}a.png,one\n{small.url}b.png,two\n{small.url}a.png,again\n")
+    said = job(urls={"path": str(path), "texts": {"caption": "caption"}}, item={})
+    first = crawled(said)
+    assert {row["caption"] for row in crawled_rows(said, first).values()} == {"one", "two"}
+    second = crawled(said, number=1)
+    assert told(said, first, second) == {}
+    path.write_text(path.read_text().replace("two", "new"))
+    third = crawled(said, number=2)
+    assert [(row["caption"], row["payload"]) for row in news(said, second, third)] == [("new", b"b")]

@@ -2,7 +2,8 @@
 
 import json
 
-from fetching import crawled, crawled_rows, image, page, path_of
+import pytest
+from fetching import crawled, crawled_rows, image, news, page, path_of
 
 
 def moved(to: str, status: int = 302):
@@ -18,6 +19,18 @@ def test_a_redirect_to_another_domain_is_followed_in_the_next_round(site, job):
     assert (row["url"], row["final_url"], row["payload"]) == (near.url + "a.png", far.url + "deeper", b"far")
     assert end["rounds"] == 2 and far.hits.count("/robots.txt") == 1
     assert near.hits.count("/a.png") == 1
+
+
+@pytest.mark.xfail(strict=True, reason="a record keeps the last target in `at`, and asks that at the recrawl")
+def test_a_target_that_expires_is_no_reason_to_withdraw(site, job):
+    there = {"/1": image(b"A")}
+    far = site(there, "127.0.0.2")
+    answers = {"/": page("/a.png"), "/a.png": moved(far.url + "1")}
+    said = job(site(answers).url)
+    first = crawled(said)
+    there["/2"] = there.pop("/1")  # as signed URLs do
+    answers["/a.png"] = moved(far.url + "2")
+    assert news(said, first, crawled(said, number=1)) == []
 
 
 def test_the_rules_of_where_it_leads_hold(site, job):
