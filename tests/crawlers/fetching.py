@@ -186,19 +186,24 @@ def rounds_of(job: Job, code: str = "") -> dict[str, Any]:
 
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["crawlers.fetch", "crawlers.settings", "crawlers.spider", "dsray.lake.files"])
+_FORKS.set_forkserver_preload(
+    ["crawlers.fetch", "crawlers.settings", "crawlers.spider", "crawlers.middlewares.redirects", "dsray.lake.files",
+     "crawlers.middlewares.address", "scrapy.core.downloader.handlers.http11", "scrapy.extensions.throttle",
+     "pyarrow.dataset", "pandas"]
+)  # fmt: skip
 
 
 def run_in_fork(job: Job, answer: Any) -> None:
     """A fetch process's work."""
-    from crawlers.fetch import crawl as fetch_one
+    from crawlers import fetch as process
     from crawlers.job import parse
     from crawlers.ledger import Ledger
 
+    process._PULSE_S = 0.02
     try:
         parsed = parse(json.dumps(job))
         ledger = Ledger(open_store(parsed.lake), parsed)
-        answer.send((ledger.end() or fetch_one(parsed, ledger), None))
+        answer.send((ledger.end() or process.crawl(parsed, ledger), None))
     except DsrayError as error:
         answer.send((None, error))
 
