@@ -42,13 +42,17 @@ def main() -> int:
 
 
 def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
-    """Fetches what the ledger lacks, and closes it. Raises SourceError when no start page can be asked."""
+    """Fetches what the ledger lacks, and closes it. Raises SourceError when no start page can be asked, RecipeError for
+    an own spider that cannot be had."""
     from scrapy.core.engine import ExecutionEngine
     from scrapy.crawler import AsyncCrawlerProcess
 
     from crawlers.settings import settings
     from crawlers.spider import MediaSpider
+    from crawlers.spiders import own
 
+    if job.spider:
+        own.load(job.spider)  # a mistake in the recipe is said once, and is no failure of every page
     ExecutionEngine._SLOT_HEARTBEAT_INTERVAL = _PULSE_S  # how soon a host's pause is seen to be over; no setting for it
     process = AsyncCrawlerProcess(settings(job, ledger.listed()["host"].unique().to_pylist()))
     logging.disable(logging.WARNING)  # Scrapy's LOG_LEVEL only filters records that were made, two for every request

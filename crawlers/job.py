@@ -30,7 +30,7 @@ class Job:
     folder: str  # where this partition's segments are, in the lake
     list: str  # the fetch list: KNOWN records
     seen: str = ""  # sorted keys that need not be found again, uint64
-    hosts: str = ""  # sorted hashes of the hosts that links may lead to, uint64; empty: any
+    hosts: str = ""  # sorted hashes of hosts and `*.domain` that links may lead to, uint64; empty: any
     sites: str = ""  # robots.txt and the like that are still fresh, JSON
     spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # host → pages and bytes of earlier rounds
     pauses: dict[str, float] = field(default_factory=dict)  # host → until when it wants to be left alone

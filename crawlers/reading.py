@@ -16,7 +16,7 @@ from crawlers.refused import Reason
 from crawlers.rows import LICENCE
 from crawlers.spiders import api, gallery, own, sitemap
 from crawlers.spiders.read import API, SITEMAP, Link, Read
-from crawlers.urls import host, may_be_page, resolve, spelt
+from crawlers.urls import domain, host, may_be_page, resolve, spelt
 from dsray.lake.store import Store
 
 if TYPE_CHECKING:
@@ -96,14 +96,23 @@ class Reader:
         """May links lead to this host?"""
         if self.hosts is None or name in self.moved:
             return True
-        mark = np.uint64(host_hash(name))
-        at = int(np.searchsorted(self.hosts, mark))
-        return at < len(self.hosts) and self.hosts[at] == mark
+        return self.holds(host_hash(name)) or self.holds(host_hash(every_host_of(name)))
+
+    def holds(self, mark: int) -> bool:
+        """Is a hash in the scope?"""
+        assert self.hosts is not None
+        at = int(np.searchsorted(self.hosts, np.uint64(mark)))
+        return at < len(self.hosts) and int(self.hosts[at]) == mark
 
 
 def host_hash(name: str) -> int:
     """64 bits that stand for a host."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def every_host_of(name: str) -> str:
+    """What stands in a scope for all hosts of a host's registered domain."""
+    return f"*.{domain(name)}"
 
 
 def says_nofollow(directives: Iterable[tuple[str, str]]) -> bool:

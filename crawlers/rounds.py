@@ -18,10 +18,9 @@ from crawlers import choose, seeds, withdraw
 from crawlers.choose import When
 from crawlers.known import KNOWN
 from crawlers.ledger import read_table
-from crawlers.reading import host_hash
+from crawlers.reading import every_host_of, host_hash
 from crawlers.sites import SiteFile
 from crawlers.update import buckets_for, split, update
-from crawlers.urls import domain
 from dsray import keys
 from dsray.errors import UnreachedError
 from dsray.lake import refs, shards
@@ -195,9 +194,7 @@ def _of(spent: dict[str, Any], hosts: set[str]) -> dict[str, Any]:
 def _scope(crawl: Crawl, tables: Sequence[pa.Table]) -> np.ndarray[Any, np.dtype[np.uint64]]:
     hosts = {name for name in choose.starts(tables) if name}
     if crawl.params["scope"] == "domain":
-        owners = {domain(name) for name in hosts}
-        for one in tables:
-            hosts |= {name for name in one["host"].unique().to_pylist() if domain(name) in owners}
+        hosts |= {every_host_of(name) for name in hosts}
     return np.sort(np.array([host_hash(name) for name in sorted(hosts)], np.uint64))
 
 

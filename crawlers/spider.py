@@ -131,7 +131,7 @@ class MediaSpider(Spider):
         error = cast(Exception, failure.value)
         self.frontier.done(known)
         if request.meta.get(_NOT_A_PAGE):
-            yield Outcome(self.visited(known, changed=True, outcome="none"))
+            yield Outcome(self.visited(known, changed=True, outcome="none", evidence=None))
         elif isinstance(error, Paused):
             yield from self.later(replace(known, state=AGAIN, due=error.until))
         elif isinstance(error, Elsewhere):
@@ -148,7 +148,9 @@ class MediaSpider(Spider):
         """An item's payload; the same as last time makes no new row."""
         row = kept(self.job.source, known, response)
         changed = row["digest"] != known.digest
-        now = self.visited(known, changed, outcome="kept", digest=row["digest"], row=row["id"], **_validators(response))
+        now = self.visited(
+            known, changed, outcome="kept", evidence=None, digest=row["digest"], row=row["id"], **_validators(response)
+        )
         return Outcome(now, row if row["id"] != known.row else None, warc=self.answer(response))
 
     def page(self, known: Known, response: Response) -> Outcome:
@@ -208,8 +210,9 @@ class MediaSpider(Spider):
                 yield self.lost(known, reason, response)
             return
         due = max(self.job.backoff(tries), until)
-        evidence = json.dumps(reason.evidence, sort_keys=True)
-        again = replace(known, state=AGAIN, tries=tries, due=due, outcome=reason.error, evidence=evidence)
+        again = replace(known, state=AGAIN, tries=tries, due=due)
+        if not known.digest:  # else it says still what a page gave, or reserved, when it was read
+            again.outcome, again.evidence = reason.error, json.dumps(reason.evidence, sort_keys=True)
         yield from self.later(again)
 
     def later(self, known: Known) -> Iterator[Outcome]:

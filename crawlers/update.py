@@ -48,6 +48,14 @@ def update(known: pa.Table, logs: Sequence[pa.Table]) -> pa.Table:
     return _with_new_texts(merged, both.filter(pa.array(logged_N)))
 
 
+def _first(key_N: NDArray[np.uint64], flag_N: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the flagged ones the first of each key: a list may name a URL twice, with other texts."""
+    at_N = np.flatnonzero(flag_N)
+    first_N = np.zeros(len(key_N), bool)
+    first_N[at_N[np.unique(key_N[at_N], return_index=True)[1]]] = True
+    return first_N
+
+
 def _rank(state: pa.ChunkedArray, logged_N: NDArray[np.bool_]) -> NDArray[np.int8]:
     is_ = {name: pc.equal(state, name).to_numpy(zero_copy_only=False) for name in (HELD, NEW, AGAIN, DONE)}
     tried_N = logged_N & (is_[AGAIN] | is_[DONE])
@@ -62,9 +70,9 @@ def _with_new_texts(merged: pa.Table, logged: pa.Table) -> pa.Table:
     key_N, found_N = merged["key"].to_numpy(), found["key"].to_numpy()  # merged is sorted by key
     at_N = np.searchsorted(key_N, found_N)
     old = merged.take(pa.array(at_N))
-    same_page = pc.equal(old["page"], found["page"])
-    changed = pc.and_(same_page, pc.not_equal(old["fields"], found["fields"]))
-    hit_N = pc.fill_null(pc.and_(changed, pc.equal(old["state"], DONE)), False).to_numpy(zero_copy_only=False)
+    same_N = pc.fill_null(pc.equal(old["page"], found["page"]), False).to_numpy(zero_copy_only=False)
+    changed = pc.and_(pc.equal(old["state"], DONE), pc.not_equal(old["fields"], found["fields"]))
+    hit_N = pc.fill_null(changed, False).to_numpy(zero_copy_only=False) & _first(found_N, same_N)
     if not hit_N.any():
         return merged
     changed_N = np.zeros(len(key_N), bool)

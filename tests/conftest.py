@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from dsray.lake.store import Store, open_store
 from rows import drawing, png, raw_table
 
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 """Ray's workers import the tests' own modules too."""
+
+
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
+"""The first example pays for imports, and a shared machine stalls: time is pytest-timeout's to watch."""
 
 
 @pytest.fixture

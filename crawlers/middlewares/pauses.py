@@ -51,10 +51,10 @@ class PausesMiddleware:
 def retry_after(response: Response, now: float) -> float:
     """When to ask again, in seconds since 1970: a number of seconds or a date (RFC 9110, 10.2.3). 0: not said."""
     said = (response.headers.get("Retry-After") or b"").decode("latin-1").strip()
-    if said.isdigit():
-        return now + min(int(said), _LONGEST_S)
     try:
+        if said.isdecimal():
+            return now + min(int(said), _LONGEST_S)
         date = parsedate_to_datetime(said)
-    except (ValueError, TypeError):
+        return min(date.replace(tzinfo=date.tzinfo or UTC).timestamp(), now + _LONGEST_S)
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    return min(date.replace(tzinfo=date.tzinfo or UTC).timestamp(), now + _LONGEST_S)

@@ -1,6 +1,5 @@
 """A sitemap (sitemaps.org), plain or gzip, or an index of sitemaps: its pages are links, its images only seen there."""
 
-import gzip
 import zlib
 
 from scrapy.http import Response
@@ -8,6 +7,8 @@ from scrapy.utils.sitemap import Sitemap
 
 from crawlers.job import Job
 from crawlers.spiders.read import SITEMAP, Link, Read
+
+_GZIP = b"\x1f\x8b"
 
 
 def read(response: Response, job: Job) -> Read:
@@ -25,12 +26,18 @@ def read(response: Response, job: Job) -> Read:
 
 
 def _unpacked(body: bytes, most: int) -> bytes:
-    if body[:2] != b"\x1f\x8b":
+    if body[:2] != _GZIP:
         return body
-    try:
-        unpacked = zlib.decompressobj(wbits=31).decompress(body, most + 1)
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"damaged gzip: {error}") from error
-    if len(unpacked) > most:
-        raise ValueError(f"unpacks to more than {most} bytes")
+    unpacked = b""
+    while body[:2] == _GZIP:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            unpacked += member.decompress(body, most + 1 - len(unpacked))
+        except zlib.error as error:
+            raise ValueError(f"damaged gzip: {error}") from error
+        if len(unpacked) > most:
+            raise ValueError(f"unpacks to more than {most} bytes")
+        if not member.eof:
+            raise ValueError("damaged gzip: it is cut off")
+        body = member.unused_data
     return unpacked

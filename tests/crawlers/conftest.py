@@ -15,8 +15,8 @@ def site() -> Iterator[Callable[..., Site]]:
     """Starts sites; they stop with the test."""
     started: list[Site] = []
 
-    def start(answers: dict[str, Answer], host: str = "127.0.0.1", port: int = 0) -> Site:
-        started.append(Site(answers, host, port))
+    def start(answers: dict[str, Answer], *host: str, **more: Any) -> Site:
+        started.append(Site(answers, *host, **more))
         return started[-1]
 
     yield start
