@@ -142,7 +142,9 @@ class Downloader:
         asked = request.meta.get(ASKED)
         item = asked is not None and asked.kind == ITEM  # nobody reads media as text
         kind = Response if item else responsetypes.from_args(headers=headers, url=request.url, body=body)
-        return kind(request.url, status=answer.status, headers=headers, body=body)
+        response = kind(request.url, status=answer.status, body=body)
+        response.headers = headers  # given to the constructor, they would be converted once more
+        return response
 
     async def close(self) -> None:
         """Ends all connections."""

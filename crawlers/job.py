@@ -55,7 +55,7 @@ class Job:
     respect_opt_out: bool = True
     max_mb: float = 20.0  # of one response, also when unpacked
     timeout_s: float = 60.0
-    segment_mb: float = 32.0
+    segment_mb: float = 24.0
     segment_s: float = 60.0
     concurrency: int = 8  # requests at once to a host
     delay_s: float = 0.0
