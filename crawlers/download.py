@@ -5,6 +5,7 @@ covered. One answer has `download_timeout` seconds, first byte to last.
 """
 
 import asyncio
+import socket
 import ssl
 import time
 from contextlib import suppress
@@ -14,7 +15,6 @@ import aiohttp
 import certifi
 import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from scrapy import Request
 from scrapy.exceptions import (
     CannotResolveHostError,
@@ -32,6 +32,7 @@ from scrapy.responsetypes import responsetypes
 from crawlers.frontier import ASKED
 from crawlers.known import ITEM
 from crawlers.middlewares.address import guarded
+from crawlers.resolve import Lookups
 
 if TYPE_CHECKING:
     from typing import Self
@@ -39,31 +40,30 @@ if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
 _LONGEST_HEADER = 32_768
-_DNS_S = 20.0
 _DNS_KEPT_S = 300
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class Resolver(AbstractResolver):
-    """The system's resolver, in threads, with a limit, and the address guard behind it."""
+    """The address guard: a name is refused when any of its addresses may not be asked."""
 
     def __init__(self, allow_private: bool) -> None:
         self.allow_private = allow_private
-        self.system = ThreadedResolver()
+        self.lookups = Lookups()
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
         """Raises OSError for a name that nobody knows, or that has an address that may not be asked."""
-        if host == "localhost" or host.endswith(".localhost"):  # always this machine (RFC 6761, 6.3)
-            own = ResolveResult(hostname=host, host="127.0.0.1", port=port, family=2, proto=0, flags=0)
-            found = [own]
-        else:
-            found = await asyncio.wait_for(self.system.resolve(host, port, family), _DNS_S)
-        for one in found:
-            guarded(host, one["host"].partition("%")[0], self.allow_private)
-        return found
+        found = await self.lookups.addresses(host, port)
+        for address in found:
+            guarded(host, address, self.allow_private)
+        return [
+            ResolveResult(hostname=host, host=address, port=port, proto=0, flags=socket.AI_NUMERICHOST,
+                          family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+            for address in found
+        ]  # fmt: skip
 
     async def close(self) -> None:
-        await self.system.close()
+        self.lookups.close()
 
 
 class Downloader:

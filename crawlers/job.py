@@ -34,7 +34,8 @@ class Job:
     sites: str = ""  # robots.txt and the like that are still fresh, JSON
     spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # host → pages and bytes of earlier rounds
     pauses: dict[str, float] = field(default_factory=dict)  # host → until when it wants to be left alone
-    ends_at: float = float("inf")  # seconds since 1970
+    seconds: float = float("inf")  # to fetch for, from when this process starts
+    ends_at: float = float("inf")  # at the latest, in seconds since 1970; `parse` makes it the sooner of both
     insist: bool = True  # commit even when nobody answered
     item: dict[str, str] = field(default_factory=dict)
     follow: str = "a::attr(href)"
@@ -89,6 +90,7 @@ def parse(line: str | bytes) -> Job:
     """The job in a JSON line. Raises RecipeError for a selector that is none."""
     said: dict[str, Any] = json.loads(line)
     said["budget"] = Budget(**(said.get("budget") or {}))
+    said["ends_at"] = min(said.get("ends_at", float("inf")), time.time() + said.get("seconds", float("inf")))
     said["fields"] = tuple(said.get("fields", ()))
     job = Job(**said)
     check(job.item, job.follow)

@@ -6,13 +6,11 @@ connection by itself, so none of them reaches an address that a crawl may not as
 
 import asyncio
 import contextlib
-import ipaddress
-import socket
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from crawlers.middlewares import address
+from crawlers.resolve import Lookups
 
 _HEAD_S = 20.0
 _CONNECT_S = 20.0
@@ -30,7 +28,7 @@ class Proxy:
     def __init__(self, allow_private: bool, most_bytes: int) -> None:
         self.allow_private = allow_private
         self.most_bytes = most_bytes  # that one connection may bring
-        self._lookups = ThreadPoolExecutor(8, "lookup")  # its own: a page may name many hosts that nobody answers for
+        self._lookups = Lookups()
         self._starting = asyncio.Lock()
         self._server: asyncio.Server | None = None
 
@@ -44,7 +42,7 @@ class Proxy:
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        self._lookups.shutdown(wait=False, cancel_futures=True)
+        self._lookups.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream: asyncio.StreamWriter | None = None
@@ -76,8 +74,7 @@ class Proxy:
         """A connection to one of the name's addresses. Raises Denied."""
         try:
             async with asyncio.timeout(_CONNECT_S):
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._lookups, addresses, host, port)
+                found = await self._lookups.addresses(host, port)
                 allowed = [one for one in found if not address.forbidden(one, self.allow_private)]
                 if not allowed:
                     raise Denied("403 Forbidden")
@@ -98,17 +95,6 @@ class Proxy:
             await sink.drain()
         if stays and most <= 0:
             await asyncio.Event().wait()
-
-
-def addresses(host: str, port: int) -> list[str]:
-    """What a name stands for now. *.localhost is always this machine, whatever a name server says (RFC 6761, 6.3)."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return ["127.0.0.1"]
-    with contextlib.suppress(ValueError):
-        return [str(ipaddress.ip_address(name))]
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]).partition("%")[0] for one in found))
 
 
 def _asked(head: bytes) -> tuple[str, int, bytes | None]:

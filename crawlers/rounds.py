@@ -36,6 +36,9 @@ FetchAll = Callable[[list[dict[str, Any]]], list[End | UnreachedError]]
 _FRONT = ("start", "sitemaps", "urls", "api", "item", "follow", "scope", "spider", "texts")
 """What makes a crawl the same crawl: with another budget or pace it goes on, with other pages it begins anew."""
 
+_PUBLIC_DELAY_S = 1.0
+"""Between two requests to a host, when the recipe does not say: what Scrapy's own template has."""
+
 
 @dataclass
 class Crawl:
@@ -126,8 +129,7 @@ def _next(crawl: Crawl, begin: dict[str, Any], state: dict[str, Any], fetch_all:
             return None
     budget = crawl.params["budget"]
     left_s = budget["minutes"] * 60 - state["seconds"] - (time.time() - began)
-    jobs = [_job(crawl, state, chosen, at, min(left_s, crawl.params["round_minutes"] * 60))
-            for at in range(len(chosen["partitions"]))]  # fmt: skip
+    jobs = [_job(crawl, state, chosen, at, left_s) for at in range(len(chosen["partitions"]))]
     ends = _fetched(jobs, fetch_all, first=number == 1 and begin["base"] is None)
     return _update(crawl, state, chosen, ends, time.time() - began)
 
@@ -198,7 +200,7 @@ def _scope(crawl: Crawl, tables: Sequence[pa.Table]) -> np.ndarray[Any, np.dtype
     return np.sort(np.array([host_hash(name) for name in sorted(hosts)], np.uint64))
 
 
-def _job(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], at: int, seconds: float) -> dict[str, Any]:
+def _job(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], at: int, left_s: float) -> dict[str, Any]:
     """What a fetch process reads from its standard input."""
     params, partition, count = crawl.params, chosen["partitions"][at], len(chosen["partitions"])
     budget = params["budget"]
@@ -211,7 +213,8 @@ def _job(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], at: int, s
         "hosts": "" if params["scope"] == "any" else chosen["hosts"],
         "spent": partition["spent"],
         "pauses": {host: until for host, until in state["pauses"].items() if until > time.time()},
-        "ends_at": time.time() + max(0.0, seconds),
+        "seconds": params["round_minutes"] * 60,  # each from its own start: there may be more partitions than cores
+        "ends_at": time.time() + max(0.0, left_s),
         "item": params["item"], "follow": params["follow"], "fields": crawl.fields, "api": params["api"],
         "spider": params["spider"], "discover": "discover" in params["sitemaps"],
         "javascript": params["javascript"], "warc": params["warc"],
@@ -222,8 +225,8 @@ def _job(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], at: int, s
         },
         "tries": params["retry"]["times"], "wait_s": params["retry"]["wait_s"],
         **{f"{name}_s": params["revisit"][f"{name}_hours"] * 3600 for name in ("first", "min", "max")},
-        **{name: params[name] for name in ("allow_private", "user_agent", "max_mb", "timeout_s", "concurrency",
-                                           "delay_s")},
+        **{name: params[name] for name in ("allow_private", "user_agent", "max_mb", "timeout_s", "concurrency")},
+        "delay_s": _PUBLIC_DELAY_S * (not params["allow_private"]) if params["delay_s"] is None else params["delay_s"],
         "segment_s": params["commit_s"],
         "respect_opt_out": crawl.opted_out,
     }  # fmt: skip

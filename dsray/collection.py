@@ -99,7 +99,11 @@ class Crawl(Model):
     allow_private: bool = Field(False, description="Allow private and loopback addresses.")
     user_agent: str = Field("", description="Own user agent; required for public hosts: a name and a contact.")
     concurrency: int = Field(8, ge=1, le=64, description="Requests at once to a host.")
-    delay_s: float = Field(0, ge=0, description="Seconds between two requests to a host; Crawl-delay may be more.")
+    delay_s: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds between two requests to a host; by default 1, or 0 with allow_private.",
+    )
     timeout_s: float = Field(60, gt=0, description="Seconds for one answer, first byte to last.")
     max_mb: float = Field(20, gt=0, description="Megabytes of one response.")
     round_minutes: float = Field(10, gt=0, description="How long a round fetches before its news are shared.")

@@ -120,7 +120,8 @@ def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, An
         said: list[str] = []
         listener = Thread(target=partial(said.extend, child.stderr), daemon=True)
         listener.start()
-        limit = Timer(max(0.0, job["ends_at"] - time()) + job["timeout_s"] + _GRACE_S, child.kill)
+        seconds = min(job["seconds"], max(0.0, job["ends_at"] - time()))
+        limit = Timer(seconds + job["timeout_s"] + _GRACE_S, child.kill)
         limit.start()
         try:
             with suppress(BrokenPipeError):

@@ -42,7 +42,7 @@ def job(tmp_path: Path) -> Callable[..., Job]:
             "allow_private": True,
             "user_agent": AGENT,
         }
-        return {**basic, "retry": {"wait_s": 0.1}, **more}
+        return {**basic, "retry": {"wait_s": 0.1}, "delay_s": 0, **more}
 
     return make
 

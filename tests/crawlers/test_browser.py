@@ -137,12 +137,12 @@ import crawlers.middlewares.address as address
 real = address.forbidden
 address.forbidden = lambda text, allowed: text != "127.0.0.2" and real(text, allowed)
 import socket
-from aiohttp.resolver import ThreadedResolver
-first, later = ThreadedResolver.resolve, socket.getaddrinfo
+from crawlers.download import Resolver
+first, later = Resolver.resolve, socket.getaddrinfo
 async def resolve(self, host, port=0, family=0):
     return await first(self, "127.0.0.2" if host == "rebind.example" else host, port, family)
-ThreadedResolver.resolve = resolve
-socket.getaddrinfo = lambda host, *args: later("127.0.0.1" if host == "rebind.example" else host, *args)
+Resolver.resolve = resolve
+socket.getaddrinfo = lambda host, *args, **more: later("127.0.0.1" if host == "rebind.example" else host, *args, **more)
 from crawlers.fetch import main
 raise SystemExit(main())
 """

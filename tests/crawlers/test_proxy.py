@@ -8,7 +8,7 @@ import pytest
 from fetching import Site, image
 
 from crawlers.middlewares import address
-from crawlers.proxy import Proxy, addresses
+from crawlers.proxy import Proxy
 
 real = address.forbidden
 
@@ -136,9 +136,3 @@ def test_a_connection_brings_no_more_than_it_may(site: Callable[..., Site]):
 def test_what_is_no_request_gets_an_answer(request_: str, status: bytes):
     (answer,) = talk(request_)
     assert answer.split(b" ")[1] == status
-
-
-def test_localhost_is_this_machine_whatever_a_name_server_says(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("asked"))
-    assert addresses("x.localhost", 80) == addresses("Localhost.", 80) == ["127.0.0.1"]
-    assert addresses("::1", 80) == ["::1"]
