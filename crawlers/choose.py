@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from crawlers.job import Spent
 from crawlers.known import AGAIN, DONE, HELD, ITEM, NEW
 from crawlers.urls import domain
 
@@ -64,12 +65,18 @@ def due(known: pa.Table, when: When, depth: int) -> Flags:
     return flags
 
 
-def not_paused(tables: Sequence[pa.Table], flags: Sequence[Flags], pauses: Mapping[str, float]) -> list[Flags]:
-    """Without the hosts that want to be left alone."""
-    if not pauses:
+def spent(hosts: Mapping[str, Spent], mb: float | None, minutes: float | None) -> list[str]:
+    """The hosts whose budget of bytes or time is used up."""
+    return [host for host, (_, size, seconds) in hosts.items()
+            if size > (mb or float("inf")) * 1e6 or seconds > (minutes or float("inf")) * 60]  # fmt: skip
+
+
+def without(tables: Sequence[pa.Table], flags: Sequence[Flags], hosts: Iterable[str]) -> list[Flags]:
+    """Without what some hosts would be asked for."""
+    names = pa.array(list(hosts), pa.string())
+    if not len(names):
         return list(flags)
-    hosts = pa.array(list(pauses), pa.string())
-    return [flag & ~pc.is_in(table["host"], hosts).combine_chunks().to_numpy(zero_copy_only=False)
+    return [flag & ~pc.is_in(table["host"], names).combine_chunks().to_numpy(zero_copy_only=False)
             for table, flag in zip(tables, flags, strict=True)]  # fmt: skip
 
 

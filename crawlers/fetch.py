@@ -69,7 +69,8 @@ def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
         raise spider.pipeline.failure
     if not spider.pipeline.reached and not job.insist:
         raise unreachable(spider)
-    return ledger.finish(left=len(spider.frontier))
+    seconds = {host: queue.elapsed() for host, queue in spider.frontier.queues.items()}
+    return ledger.finish(left=len(spider.frontier), seconds=seconds)
 
 
 def unreachable(spider: "MediaSpider") -> UnreachedError:

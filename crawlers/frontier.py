@@ -39,9 +39,15 @@ class Queue:
     most: int = 8  # requests at once
     pages_asked: int = 0
     bytes: int = 0
+    seconds: float = 0.0  # of earlier rounds
+    since: float | None = None  # its first request in this one
     silent: int = 0  # requests without an answer, one after the other
     paused_until: float = 0.0
     ready: bool = False  # stands in the frontier's `ready`
+
+    def elapsed(self) -> float:
+        """Seconds since its first request in this round."""
+        return time.monotonic() - self.since if self.since is not None else 0.0
 
     def __len__(self) -> int:
         return len(self.items) + len(self.pages)
@@ -71,8 +77,9 @@ class Frontier(BaseScheduler):
         """The queue of a host."""
         found = self.queues.get(host)
         if found is None:
-            pages, size = self.job.spent.get(host, (0, 0))
-            found = self.queues[host] = Queue(most=self.job.concurrency, pages_asked=pages, bytes=size)
+            pages, size, seconds = self.job.spent.get(host, (0, 0, 0.0))
+            found = Queue(most=self.job.concurrency, pages_asked=pages, bytes=size, seconds=seconds)
+            self.queues[host] = found
         return found
 
     def charge(self, host: str, pages: int, size: int) -> None:
@@ -152,6 +159,7 @@ class Frontier(BaseScheduler):
                 self.pages_asked += 1
             self.waiting -= 1
             queue.active += 1
+            queue.since = queue.since or time.monotonic()
             self._offer(host, queue)
             return self.ask(known)
         return None
@@ -183,6 +191,8 @@ class Frontier(BaseScheduler):
         """The queue's items or pages, whatever may be asked next."""
         budget = self.job.budget
         if budget.host_mb is not None and queue.bytes > budget.host_mb * 1e6:
+            return None
+        if budget.host_minutes is not None and queue.seconds + queue.elapsed() > budget.host_minutes * 60:
             return None
         if queue.items:
             return queue.items

@@ -9,6 +9,9 @@ from dsray.errors import RecipeError
 
 NAME = "dsray"
 
+Spent = tuple[int, int, float]
+"""Of one host: pages asked, bytes of payload, seconds."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -19,6 +22,7 @@ class Budget:
     mb: float = 10_000  # of payload
     host_pages: int | None = None  # of one host, over all rounds
     host_mb: float | None = None
+    host_minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Job:
     seen: str = ""  # sorted keys that need not be found again, uint64
     hosts: str = ""  # sorted hashes of hosts and `*.domain` that links may lead to, uint64; empty: any
     sites: str = ""  # robots.txt and the like that are still fresh, JSON
-    spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # host → pages and bytes of earlier rounds
+    spent: dict[str, Spent] = field(default_factory=dict)  # host → what earlier rounds took
     pauses: dict[str, float] = field(default_factory=dict)  # host → until when it wants to be left alone
     seconds: float = float("inf")  # to fetch for, from when this process starts
     ends_at: float = float("inf")  # at the latest, in seconds since 1970; `parse` makes it the sooner of both

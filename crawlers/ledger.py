@@ -30,7 +30,7 @@ from dsray.lake.shards import Receipt
 from dsray.lake.store import Missing, Store
 from dsray.schema import FETCH_ERRORS
 
-NO_PAUSES: Mapping[str, float] = MappingProxyType({})
+NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Ledger:
@@ -78,7 +78,7 @@ class Ledger:
         outcomes: Sequence[Outcome],
         counts: Counter[str],
         sites: Sequence[SiteFile] = (),
-        pauses: Mapping[str, float] = NO_PAUSES,
+        pauses: Mapping[str, float] = NOTHING,
     ) -> None:
         """Writes one segment. Raises ContestedError when another process works on the same partition."""
         rows = [outcome.row for outcome in outcomes if outcome.row is not None]
@@ -106,15 +106,15 @@ class Ledger:
             )
         self._count(segment)
 
-    def finish(self, left: int) -> dict[str, Any]:
-        """Writes the end of this partition, and returns what stands: {shards, logs, counts, hosts, sites, left}."""
+    def finish(self, left: int, seconds: Mapping[str, float] = NOTHING) -> dict[str, Any]:
+        """Writes the end of this partition, and returns what stands. `seconds`: how long each host was asked."""
         errors = {reason: self.counts[reason] for reason in FETCH_ERRORS if self.counts[reason]}
         counts = {name: self.counts[name] for name in ("pages", "items", "unchanged", "bytes")} | {"errors": errors}
         end = {
             "shards": [asdict(receipt) for receipt in self.receipts],
             "logs": [asdict(receipt) for receipt in self.logs],
             "counts": counts,
-            "hosts": self.hosts,
+            "hosts": {host: [*spent, seconds.get(host, 0.0)] for host, spent in self.hosts.items()},
             "sites": [file.written() for file in self.sites],
             "pauses": self.pauses,
             "left": left,

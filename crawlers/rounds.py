@@ -154,13 +154,14 @@ def _choose(crawl: Crawl, begin: dict[str, Any], state: dict[str, Any], number: 
         when = When(time.time(), begin["began"], begin["revisit"])
         pauses = {host: until for host, until in state["pauses"].items() if until > when.now}
         flags = [choose.due(one, when, budget["depth"]) for one in tables]
-        free = choose.not_paused(tables, flags, pauses)
+        free = choose.without(tables, flags, pauses)
         if all((flag == now).all() for flag, now in zip(flags, free, strict=True)):
             pauses = {}  # of hosts that nothing waits for
         flags = choose.pages_first(tables, free if given is None else choose.only_given(tables, free, given))
         left = max(0, budget["pages"] - state["counts"].get("pages", 0))
-        spent = {name: pages for name, (pages, _) in state["hosts"].items()}
-        flags = choose.within(tables, flags, left, spent, host["pages"])
+        flags = choose.without(tables, flags, choose.spent(state["hosts"], host["mb"], host["minutes"]))
+        pages = {name: pages for name, (pages, _, _) in state["hosts"].items()}
+        flags = choose.within(tables, flags, left, pages, host["pages"])
         if any(flag.any() for flag in flags):
             break
         due = min([*pauses.values(), *filter(None, [choose.next_due(tables)])], default=limit)
@@ -222,6 +223,7 @@ def _job(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], at: int, l
             "pages": pages, "depth": budget["depth"],
             "mb": (budget["mb"] - state["counts"].get("bytes", 0) / 1e6) / count,
             "host_pages": budget["host"]["pages"], "host_mb": budget["host"]["mb"],
+            "host_minutes": budget["host"]["minutes"],
         },
         "tries": params["retry"]["times"], "wait_s": params["retry"]["wait_s"],
         **{f"{name}_s": params["revisit"][f"{name}_hours"] * 3600 for name in ("first", "min", "max")},
@@ -263,9 +265,8 @@ def _update(crawl: Crawl, state: dict[str, Any], chosen: dict[str, Any], ends: l
     hosts = {name: list(spent) for name, spent in state["hosts"].items()}
     if any(crawl.params["budget"]["host"].values()):
         for end in ends:
-            for name, (pages, size) in end["hosts"].items():
-                spent = hosts.setdefault(name, [0, 0])
-                hosts[name] = [spent[0] + pages, spent[1] + size]
+            for name, spent in end["hosts"].items():
+                hosts[name] = [a + b for a, b in zip(hosts.get(name, (0, 0, 0.0)), spent, strict=True)]
     sites = f"{crawl.root}/{_round(number)}/sites.json"
     files = {(f.origin, f.name): f for f in (*sites_of(crawl.store, state),
              *(SiteFile(**one) for end in ends for one in end["sites"])) if f.fresh}  # fmt: skip

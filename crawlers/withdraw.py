@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crawlers.known import DONE, HELD, ITEM, Known, records, table
+from crawlers.known import AGAIN, DONE, HELD, ITEM, NEW, Known, records, table
 from crawlers.rows import Row, withdrawn
 from crawlers.rows import table as raw_table
 from dsray.lake import shards
@@ -36,13 +36,14 @@ def finish(crawl: "Crawl", begin: dict[str, Any], state: dict[str, Any]) -> dict
     for known in rounds.tables_of(crawl.store, state["known"]):
         reserved += _refusals(known)
     number = state["round"] + 1
-    buckets, found, errors = [], [], 0
+    buckets, found, errors, left = [], [], 0, 0
     for bucket, known in enumerate(rounds.tables_of(crawl.store, state["known"])):
         rows, changed = _withdrawn(crawl.source, known, given, reserved)
         for at in range(0, len(rows), _ROWS):
             receipt = shards.write_raw(crawl.store, crawl.source, raw_table(rows[at : at + _ROWS], crawl.fields))
             found.append(receipt.__dict__)
         errors += len(rows)
+        left += int(pc.sum(pc.is_in(known["state"], pa.array([NEW, AGAIN]))).as_py() or 0)
         buckets.append(rounds.put(crawl, number, bucket, _with(known, changed)) if rows else
                        state["known"][bucket])  # fmt: skip
     before = rounds.read_json(crawl.store, f"{begin['base']}/crawl.json") if begin["base"] else None
@@ -54,7 +55,7 @@ def finish(crawl: "Crawl", begin: dict[str, Any], state: dict[str, Any]) -> dict
         {
             "number": crawl.number, "base": begin["base"], "began": begin["began"], "ended": time.time(),
             "rounds": number - 1, "known": buckets, "sites": state.get("sites", ""), "urls": state["urls"],
-            "counts": {**state["counts"], "withdrawn": errors}, "seconds": state["seconds"],
+            "counts": {**state["counts"], "withdrawn": errors}, "left": left, "seconds": state["seconds"],
             "shards": list({shard["name"]: shard for shard in shards_}.values()),
         },
     )  # fmt: skip

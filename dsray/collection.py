@@ -30,6 +30,7 @@ class HostBudget(Model):
 
     pages: int | None = Field(None, ge=1, description="Pages fetched from one host.")
     mb: float | None = Field(None, gt=0, description="Megabytes of payload from one host.")
+    minutes: float | None = Field(None, gt=0, description="Minutes from a round's first request to a host to its last.")
 
 
 class Budget(Model):

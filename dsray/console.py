@@ -69,7 +69,8 @@ def _line(step: str, count: str, note: str, end: str) -> Text:
 def _result(step: str, manifest: Manifest) -> tuple[str, str]:
     counts, details = manifest.counts, manifest.details
     if step == "collect":
-        return f"{counts['in']:,} rows", f"{details.get('pages', 0):,} pages, {len(manifest.shards)} raw shards"
+        left = f", {details['left']:,} URLs left" if details.get("left") else ""  # beyond a budget, or not due yet
+        return f"{counts['in']:,} rows", f"{details.get('pages', 0):,} pages, {len(manifest.shards)} raw shards{left}"
     if step == "select":
         return (
             f"{counts['kept']:,} kept",

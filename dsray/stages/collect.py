@@ -47,7 +47,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine.connect import cpus
 
     shards: list[Receipt] = []
-    pages = 0
+    pages = left = 0
     for name, source in work.recipe.collect.items():
         if source.crawl is None:
             shards += ingest.run(name, source, work, work.recipe.texts())[0]
@@ -57,6 +57,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         end = rounds.run(crawl, partial(fetch_all, work=work))
         shards += [Receipt(**shard) for shard in end["shards"]]
         pages += end["counts"].get("pages", 0)
+        left += end["left"]
     shards.sort(key=lambda receipt: receipt.digest)
     rows = sum(receipt.rows for receipt in shards)
     if not rows:
@@ -66,7 +67,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         )
     crawled = [name for name, source in work.recipe.collect.items() if source.crawl]
     details = {"recrawled": crawled if step.params["crawl"] else []}
-    return step.manifest(shards, balance(rows), {"pages": pages, **details})
+    return step.manifest(shards, balance(rows), {"pages": pages, "left": left, **details})
 
 
 def crawl_of(name: str, step: Step, recipe: Recipe, store: Store) -> "Crawl":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from invented import known_ones
 
 from crawlers import choose
-from crawlers.choose import When, due, keys_of, next_due, pages_first, partitions, starts, within
+from crawlers.choose import When, due, keys_of, next_due, pages_first, partitions, spent, starts, within
 from crawlers.known import AGAIN, DONE, HELD, ITEM, NEW, PAGE, Known, table
 from crawlers.update import split
 from crawlers.urls import domain
@@ -124,3 +124,9 @@ def test_starts_are_the_first_pages_where_they_were_and_where_they_moved_to():
     known = [moved, Known("http://deep.org/", PAGE, depth=1), Known("http://cdn.org/i", ITEM)]
     assert set(starts([table(known)])) == {"old.org", "new.org"}
     assert set(starts([table([])])) == set()
+
+
+def test_hosts_that_used_up_their_bytes_or_minutes_are_not_chosen():
+    hosts = {"a.org": (1, 2_000_000, 0.0), "b.org": (1, 0, 90.0), "c.org": (9, 9, 9.0)}
+    assert spent(hosts, 1.5, 1.0) == ["a.org", "b.org"]
+    assert spent(hosts, None, 1.0) == ["b.org"] and spent(hosts, None, None) == []

@@ -69,3 +69,16 @@ def test_a_host_can_be_emptied():
         queue.push(Known(f"http://a/{at}", ITEM))
     assert [known.url for known in queue.drain("a")] == ["http://a/0", "http://a/1", "http://a/2"]
     assert len(queue) == 0 and asked(queue, 1) == [None]
+
+
+def test_a_host_whose_minutes_are_over_is_asked_no_more():
+    queue = frontier(concurrency=1, host_minutes=0.002)
+    first, second = Known("http://a/1", ITEM), Known("http://a/2", ITEM)
+    queue.push(first)
+    queue.push(second)
+    assert asked(queue, 1) == ["http://a/1"]
+    time.sleep(0.15)
+    queue.done(first)
+    queue.push(Known("http://b/1", ITEM))
+    assert asked(queue, 2) == ["http://b/1", None]
+    assert not queue.has_pending_requests()

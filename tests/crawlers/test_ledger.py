@@ -32,6 +32,6 @@ def test_a_ledger_goes_on_from_its_segments_and_one_of_two_writers_wins(tmp_path
     assert all(one.key in resumed.seen() for one in (done.known, *news))
     assert Known("http://a/2", PAGE).key not in resumed.seen()
     assert resumed.counts["pages"] == 1 and resumed.end() is None and resumed.sites == [robots]
-    end = resumed.finish(left=1)
+    end = resumed.finish(left=1, seconds={"a": 2.5})
     assert end == first.finish(left=1) == resumed.end()
-    assert end["hosts"] == {"a": [1, 0]} and end["left"] == 1
+    assert end["hosts"] == {"a": [1, 0, 2.5]} and end["left"] == 1
