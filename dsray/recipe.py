@@ -189,6 +189,15 @@ class Recipe(Model):
     evaluate: Evaluate = Field(Evaluate(), description="Scores and gates of synthetic rows.")
     release: Release = Field(Release(), description="Shards and card.")
 
+    @model_validator(mode="after")
+    def _labelled_by_what_is_there(self) -> "Recipe":
+        known = sorted({*self.texts(), "page", "source", "url"})
+        for labeller in self.label:
+            if labeller.pattern.column not in known:
+                raise ValueError(f"no source has a field '{labeller.pattern.column}' to label by; there are: "
+                                 f"{', '.join(known)}")  # fmt: skip
+        return self
+
     def texts(self) -> list[str]:
         """The text columns that the sources bring, sorted."""
         return sorted({field for source in self.collect.values() for field in source.fields()})
@@ -225,7 +234,7 @@ def parse(text: str, name: str = "recipe") -> Recipe:
 def _problem(name: str, root: Any, problem: dict[str, Any]) -> str:
     path = [part for part in problem["loc"] if part != "[key]"]
     line = _line(root, path)
-    field = ".".join(str(part) for part in path)
+    field = ".".join(str(part) for part in path) or "recipe"
     if problem["type"] == "extra_forbidden":
         known = _siblings(path)
         near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)

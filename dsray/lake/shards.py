@@ -81,6 +81,7 @@ def adopt(store: Store, name: str) -> Receipt | None:
 
 def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -> pa.Table:
     """The shard's table. A whole read checks the digest; some columns are read by range, with their pages' checksums.
+    A column written as `name?` need not be there: sources differ in their text fields.
 
     Raises Missing, DamagedError, or LakeError for a column that is not there.
     """
@@ -102,8 +103,10 @@ def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -
 
 def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: Receipt) -> pa.Table:
     """Some columns, or parts of them (`media.path`), in the order asked for."""
+    there = set(shard.schema_arrow.names)
+    columns = [name.removesuffix("?") for name in columns if not name.endswith("?") or name[:-1] in there]
     tops = list(dict.fromkeys(column.split(".")[0] for column in columns))
-    lacking = sorted(set(tops) - set(shard.schema_arrow.names))
+    lacking = sorted(set(tops) - there)
     if lacking:
         raise LakeError(f"{store.url}/{receipt.name} has no column {', '.join(lacking)}.")
     return shard.read(columns=list(columns)).select(tops)

@@ -25,7 +25,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     labellers = step.params["labellers"]
-    columns = ["id", *sorted({labeller["pattern"]["column"] for labeller in labellers})]
+    columns = ["id", *(f"{name}?" for name in sorted({labeller["pattern"]["column"] for labeller in labellers}))]
     works = [shards.Work(name_of("label", step.shard_key(raw)), [(raw, columns)]) for raw in made["collect"].shards]
     progress = work.progress.rows(made["collect"].counts["kept"])
     receipts = shards.map_shards(work.store, works, partial(labels, labellers=labellers), progress)

@@ -26,7 +26,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     raw, verdicts = made["collect"], made["select"]
-    columns = ["id", "source", "url", "page", "payload", *step.params["texts"]]
+    columns = ["id", "source", "url", "page", "payload", *(f"{name}?" for name in step.params["texts"])]
     works = [
         shards.Work(name_of("render", step.shard_key(r, v)), [(r, columns), (v, None)])
         for r, v in zip(raw.shards, verdicts.shards, strict=True)

@@ -211,3 +211,10 @@ def test_counts_fit_into_metadata_or_are_refused(counts: dict[str, int]):
         assert shards.write(Kept(), "s", pictures(1), counts).counts == counts
     except ValueError:
         assert len(json.dumps(counts)) > 1000
+
+
+def test_a_column_with_a_question_mark_need_not_be_there(store):
+    receipt = shards.write(store, shards.name_of("x", "ab" * 32), pa.table({"id": ["1"], "title": ["a"]}))
+    assert shards.read(store, receipt, ["id", "title?", "caption?"]).column_names == ["id", "title"]
+    with pytest.raises(LakeError, match="has no column caption"):
+        shards.read(store, receipt, ["id", "caption"])
