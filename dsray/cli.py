@@ -267,9 +267,9 @@ def _lake(options: argparse.Namespace) -> None:
 def _schema(options: argparse.Namespace) -> None:
     import json
 
-    from dsray.recipe import Recipe
+    from dsray.recipe import model
 
-    print(json.dumps(Recipe.model_json_schema(), indent=2))
+    print(json.dumps(model().model_json_schema(), indent=2))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -110,7 +110,8 @@ class Dataset:
         from dsray.kinds import kind
 
         table, name = self.arrow(), self.version.manifest["kind"]
-        images_NHWC = kind(name).to_arrays([media["bytes"] for media in table[name].to_pylist()])
+        of_kind = kind(name)
+        images_NHWC = of_kind.to_arrays([media["bytes"] for media in table[of_kind.COLUMN].to_pylist()])
         labels = torch.from_numpy(table["label"].fill_null(-1).to_numpy().copy())
         return torch.utils.data.TensorDataset(torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous(), labels)
 

@@ -5,143 +5,31 @@ written out, so a manifest says all that mattered.
 """
 
 import difflib
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, create_model, field_validator, model_validator
 
+from dsray import kinds
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Pattern(Model):
-    """The label is the first group of a regular expression in a text column."""
-
-    column: str = Field(description="A text field of the item.")
-    regex: str = Field(description="Its first group is the label.")
-
-    @field_validator("regex")
-    @classmethod
-    def _compiles(cls, regex: str) -> str:
-        import re
-
-        try:
-            groups = re.compile(regex).groups
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        if groups < 1:
-            raise ValueError("the regular expression needs a group, as in 'digit (\\d)'")
-        return regex
+from dsray.labelling import Labeller
+from dsray.selection import Select, drop_of
 
 
-class Labeller(Model):
-    """One way to a label; the first that answers wins."""
+class Measure(Model):
+    """Facts beyond the kind's own."""
 
-    pattern: Pattern
-
-
-class Range(Model):
-    """Rows outside [min, max] are dropped."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _some(self) -> "Range":
-        if self.min is None and self.max is None:
-            raise ValueError("needs `min`, `max` or both")
-        return self
-
-
-class Drop(Model):
-    """The rules that send a row to quarantine, in this order; the first that fails is the reason."""
-
-    undecodable: Literal[True] = Field(True, description="Payloads that cannot be decoded; always on.")
-    opted_out: bool = Field(True, description="Obey opt-out signals (noai, noimageai, TDM reservation).")
-    min_side: float | None = Field(None, ge=1, description="Shorter side, pixels.")
-    max_aspect: float | None = Field(None, ge=1, description="Longer side over shorter side.")
-    dark: Range | None = Field(None, description="Share of dark pixels.")
-    bright: Range | None = Field(None, description="Share of bright pixels.")
-    low_information: Range | None = Field(None, description="Entropy of grey levels, bits.")
-    brightness: Range | None = Field(None, description="Mean grey level.")
-    contrast: Range | None = Field(None, description="Standard deviation of grey levels.")
-    blur: Range | None = Field(None, description="Variance of the Laplacian; low is blurred.")
-    colourfulness: Range | None = Field(None, description="Hasler and Süsstrunk's colourfulness.")
-    unlabelled: bool = Field(True, description="Rows that no labeller could name.")
-
-    def ranges(self) -> list[tuple[str, str, float | None, float | None]]:
-        """(rule, signal, min, max) for every threshold that is set, in order."""
-        found: list[tuple[str, str, float | None, float | None]] = []
-        for rule in type(self).model_fields:
-            limit = getattr(self, rule)
-            if isinstance(limit, Range):
-                found.append((rule, rule, limit.min, limit.max))
-            elif rule == "min_side" and limit is not None:
-                found.append((rule, "side", limit, None))
-            elif rule == "max_aspect" and limit is not None:
-                found.append((rule, "aspect", None, limit))
-        return found
-
-
-class Duplicates(Model):
-    """Of each group of duplicates the best row stays."""
-
-    exact: bool = Field(True, description="Same bytes.")
-    radius: int | None = Field(None, ge=0, le=16, description="Near-duplicates: bits of 64 that may differ.")
-
-
-class Split(Model):
-    """Shares of the splits. A cluster of duplicates is never torn apart."""
-
-    train: Fraction = Field(0.8, description="Rows to learn from; augmented and synthetic rows join them.")
-    validation: Fraction = Field(0.1, description="Rows to choose by.")
-    test: Fraction = Field(0.1, description="Rows to judge by; evaluate uses them.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Split":
-        total = self.train + self.validation + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"train + validation + test is {total:g}, not 1")
-        return self
-
-
-class Select(Model):
-    drop: Drop = Field(Drop(), description="Rules that quarantine a row by itself.")
-    duplicates: Duplicates = Field(Duplicates(), description="Which rows are the same.")
-    split: Split = Field(Split(), description="Shares of train, validation, test.")
-
-
-class Render(Model):
-    """The one form that all samples get."""
-
-    side: int = Field(64, ge=4, le=4096, description="Pixels of both sides.")
-    mode: Literal["L", "RGB"] = Field("RGB", description="Grey or colour.")
-    format: Literal["png", "jpeg", "webp"] = Field("png", description="Encoding; png is lossless.")
-    fit: Literal["pad", "crop", "stretch"] = Field("pad", description="How another aspect becomes a square.")
+    signals: dict[Name, str] = Field({}, description="Signals of your own: name → `module:function`, which gets the "
+                                     "decoded array and returns a number.")  # fmt: skip
 
 
 class Augment(Model):
-    """Copies of training samples, all affine steps in one warp."""
+    """Copies of training samples; a kind adds its transforms."""
 
     copies: int = Field(1, ge=0, le=64, description="Copies of each training row.")
-    rotate: float = Field(0, ge=0, le=180, description="Degrees, either way.")
-    scale: tuple[float, float] = Field((1, 1), description="Range of the scale.")
-    translate: Fraction = Field(0, description="Share of the side, either way.")
-    shear: float = Field(0, ge=0, le=45, description="Degrees, either way.")
-    flip: bool = Field(False, description="Mirror left and right, half of the time.")
-    brightness: Fraction = Field(0, description="Share of the range, either way.")
-    contrast: Fraction = Field(0, description="Share, either way.")
-    noise: Fraction = Field(0, description="Standard deviation of Gaussian noise, share of the range.")
-
-    @field_validator("scale")
-    @classmethod
-    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < scale[0] <= scale[1]:
-            raise ValueError("needs 0 < low <= high")
-        return scale
 
 
 class Synthesis(Model):
@@ -176,31 +64,82 @@ class Release(Model):
 
 
 class Recipe(Model):
+    """What all recipes have; `model` makes the whole of a kind, with its own rules, forms and transforms."""
+
     dataset: Name = Field(description="Its name: lower-case letters, digits, - and _.")
-    kind: Literal["image"] = Field("image", description="The modality.")
+    kind: str = Field("image", description="The modality: image, or a module of your own that is one (docs/kinds.md).")
     lake: str | None = Field(None, description="s3://bucket/prefix or file:///path; without it the embedded S3 server.")
     seed: int = Field(0, ge=0, lt=2**63, description="Of every random choice.")
     collect: dict[Name, Source] = Field(min_length=1, description="Sources by name.")
+    measure: Measure = Field(Measure(), description="Facts beyond the kind's own.")
     label: list[Labeller] = Field([], description="Labellers, asked in order.")
     select: Select = Field(Select(), description="Rules, duplicates, splits.")
-    render: Render = Field(Render(), description="The samples' one form.")
+    render: Model = Field(Model(), description="The samples' one form.")
     augment: Augment | None = Field(None, description="Copies of training rows; without it none.")
     synthesize: dict[Literal["gan", "vae"], Synthesis] = Field({}, description="Models by architecture.")
     evaluate: Evaluate = Field(Evaluate(), description="Scores and gates of synthetic rows.")
     release: Release = Field(Release(), description="Shards and card.")
 
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            kinds.kind(name)
+        except KeyError as error:
+            raise ValueError(error.args[0]) from error
+        return name
+
     @model_validator(mode="after")
     def _labelled_by_what_is_there(self) -> "Recipe":
         known = sorted({*self.texts(), "page", "source", "url"})
         for labeller in self.label:
-            if labeller.pattern.column not in known:
-                raise ValueError(f"no source has a field '{labeller.pattern.column}' to label by; there are: "
-                                 f"{', '.join(known)}")  # fmt: skip
+            for column in sorted(labeller.columns() - set(known)):
+                raise ValueError(f"no source has a field '{column}' to label by; there are: {', '.join(known)}")
         return self
 
     def texts(self) -> list[str]:
         """The text columns that the sources bring, sorted."""
         return sorted({field for source in self.collect.values() for field in source.fields()})
+
+
+def model(kind: str = "image", signals: tuple[str, ...] = ()) -> type[Recipe]:
+    """The recipe's model for a kind, with rules for its signals and for `signals` of the recipe's own.
+
+    Raises KeyError for an unknown kind, ValueError for a signal whose name is taken.
+    """
+    return _model(kind, signals)
+
+
+@lru_cache(maxsize=16)
+def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
+    of_kind = kinds.kind(kind)
+    own = dict.fromkeys(signals, "A signal of your own.")
+    if taken := sorted(own.keys() & {*of_kind.FACTS.names, *of_kind.BOUNDS, "unlabelled", "undecodable", "opted_out"}):
+        raise ValueError(f"a signal cannot be named '{taken[0]}': the kind {kind} has one of that name")
+    drop = drop_of(of_kind.BOUNDS, of_kind.MEANINGS | own, of_kind.FLAGS)
+    select = create_model("Select", __base__=Select, drop=(drop, Field(drop(), description=_words(Select, "drop"))))
+    augment = create_model("Augment", __base__=(of_kind.Augment, Augment), __doc__=of_kind.Augment.__doc__)
+    return create_model(
+        "Recipe",
+        __base__=Recipe,
+        select=(select, Field(select(), description=_words(Recipe, "select"))),
+        render=(of_kind.Render, Field(of_kind.Render(), description=_words(Recipe, "render"))),
+        augment=(augment | None, Field(None, description=_words(Recipe, "augment"))),
+    )
+
+
+def _words(of: type[Model], field: str) -> str:
+    return of.model_fields[field].description or ""
+
+
+def _asked_for(data: dict[str, Any]) -> type[Recipe]:
+    """The model that a recipe's own words ask for; where they are wrong, one that says so."""
+    kind, measure = data.get("kind", "image"), data.get("measure")
+    signals = measure.get("signals") if isinstance(measure, dict) else None
+    try:
+        return _model(str(kind), tuple(map(str, signals)) if isinstance(signals, dict) else ())
+    except KeyError:
+        return model()
 
 
 def load(path: Path) -> Recipe:
@@ -225,18 +164,22 @@ def parse(text: str, name: str = "recipe") -> Recipe:
     if not isinstance(data, dict):
         raise RecipeError(f"{name}:1: a recipe is a mapping that begins with `dataset: <name>`.")
     try:
-        return Recipe.model_validate(data)
+        form = _asked_for(data)
+    except ValueError as error:
+        raise RecipeError(f"{name}:{_line(root, ['measure', 'signals'])}: measure.signals: {error}.") from error
+    try:
+        return form.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(name, root, dict(p)) for p in error.errors()]
+        problems = [_problem(form, name, root, dict(p)) for p in error.errors()]
         raise RecipeError("\n".join(problems)) from error
 
 
-def _problem(name: str, root: Any, problem: dict[str, Any]) -> str:
+def _problem(form: type[Recipe], name: str, root: Any, problem: dict[str, Any]) -> str:
     path = [part for part in problem["loc"] if part != "[key]"]
     line = _line(root, path)
     field = ".".join(str(part) for part in path) or "recipe"
     if problem["type"] == "extra_forbidden":
-        known = _siblings(path)
+        known = _siblings(form, path)
         near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(known)}."
         return f"{name}:{line}: {field}: unknown key; {hint}"
@@ -268,9 +211,9 @@ def _line(node: Any, path: list[Any]) -> int:
     return line
 
 
-def _siblings(path: list[Any]) -> list[str]:
+def _siblings(form: type[Recipe], path: list[Any]) -> list[str]:
     """The keys that are right where the last part of the path stands."""
-    schema = Recipe.model_json_schema()
+    schema = form.model_json_schema()
     here: dict[str, Any] = schema
     for part in path[:-1]:
         if "items" in here and isinstance(part, int):

@@ -39,8 +39,31 @@ that cannot be read; `gone` an item that no page names now."""
 FACTS = pa.schema([("id", pa.string()), ("digest", pa.string()), ("error", pa.string()), ("signature", pa.uint64())])
 """A fact row begins so; the kind's own facts and the signals (float64, null when not measured) follow."""
 
+OBJECT = pa.struct(
+    [
+        ("label", pa.string()),
+        ("x", pa.float64()),  # left edge, in units of the sample (pixels of an upright image)
+        ("y", pa.float64()),  # upper edge
+        ("width", pa.float64()),
+        ("height", pa.float64()),
+        ("polygon", pa.list_(pa.float64())),  # x, y, x, y, ... of its outline, or null
+    ]
+)
+"""Something marked in a sample."""
+
+VOTE = pa.struct([("source", pa.string()), ("label", pa.string()), ("confidence", pa.float64())])
+"""What one labeller said."""
+
 LABELS = pa.schema(
-    [("id", pa.string()), ("label", pa.string()), ("label_source", pa.string()), ("confidence", pa.float64())]
+    [
+        ("id", pa.string()),
+        ("label", pa.string()),  # what the votes come to; null without any
+        ("label_source", pa.string()),  # whose vote it is
+        ("confidence", pa.float64()),
+        ("agreement", pa.float64()),  # share of the votes that are for the label; null without votes
+        ("votes", pa.list_(VOTE)),  # every answer, in the order of the labellers
+        ("objects", pa.list_(OBJECT)),
+    ]
 )
 
 VERDICTS = pa.schema(
@@ -51,10 +74,15 @@ VERDICTS = pa.schema(
         ("value", pa.string()),
         ("threshold", pa.string()),
         ("label", pa.string()),
+        ("objects", pa.list_(OBJECT)),
         ("cluster", pa.string()),  # the smallest row id among its duplicates
         ("split", pa.string()),  # train, validation, test; null when not kept
+        ("weight", pa.float64()),  # how often it should be drawn, 1 on average; null when the recipe weighs nothing
     ]
 )
+
+MIXED = pa.struct([("parent", pa.string()), ("label", pa.string()), ("share", pa.float64())])
+"""The second parent of a mixed sample, its label, and the share of the first label (the rest is the second's)."""
 
 MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """How Hugging Face stores an image or audio clip in Parquet."""
@@ -67,6 +95,8 @@ SAMPLES = pa.schema(
         ("id", pa.string()),
         ("media", MEDIA),
         ("label", pa.string()),
+        ("objects", pa.list_(OBJECT)),
+        ("weight", pa.float64()),
         ("split", pa.string()),
         ("origin", pa.string()),
         ("source", pa.string()),
@@ -74,6 +104,7 @@ SAMPLES = pa.schema(
         ("page", pa.string()),
         ("parent", pa.string()),  # augmented rows: the id of the real row
         ("transform", pa.string()),  # augmented rows: JSON of the parameters, enough to make the row again
+        ("mixed", MIXED),  # augmented rows with two parents
         ("model", pa.string()),  # synthetic rows: the model's key
         ("seed", pa.int64()),
         ("index", pa.int64()),

@@ -1,6 +1,6 @@
-"""Modalities. A kind is a folder whose files have the same names in every kind; stages know none of them."""
+"""Modalities. A kind is a package whose files have the same names in every kind; stages know none of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -9,7 +9,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from dsray.collection import Model
+
 KINDS = ("image",)
+
+Object = dict[str, Any]
+"""Something marked in a sample (schema.OBJECT): label, x, y, width, height, polygon, in units of the sample."""
+
+Marked = tuple[bytes, list[Object]]
+"""A sample and what is marked in it."""
 
 
 class Kind(Protocol):
@@ -17,31 +25,64 @@ class Kind(Protocol):
 
     FACTS: "pa.Schema"  # the kind's own fact columns: they follow schema.FACTS
     MEANINGS: dict[str, str]  # signal → what it says and its unit
+    FLAGS: dict[str, tuple[str, bool]]  # boolean fact → what it says, and whether such rows are dropped by default
+    BOUNDS: dict[str, tuple[str, str, str]]  # shorthand of select.drop → signal, `min` or `max`, what it says
+    QUALITY: str  # the signal by which the best of duplicates stays: more is better
+    COLUMN: str  # the name of a release's column of samples
+    FEATURE: dict[str, Any]  # Hugging Face's description of it
+    Render: "type[Model]"  # the recipe's `render`
+    Augment: "type[Model]"  # the transforms of the recipe's `augment`
 
-    def measure(self, payload: bytes | None) -> dict[str, Any]:
-        """Any bytes → a fact row: `error` or None, `signature` and every column of FACTS; never raises."""
+    def measure(
+        self, payload: bytes | None, own: "Mapping[str, Callable[[NDArray[Any]], float]]" = ...
+    ) -> dict[str, Any]:
+        """Any bytes → a fact row: `error` or None, `signature`, every column of FACTS, and the signals of the recipe's
+        own, which get the decoded array. Raises only what those raise."""
 
-    def render(self, payload: bytes, spec: dict[str, Any]) -> bytes:
-        """Raw bytes → the recipe's one canonical form. Raises Undecodable."""
+    def render(self, payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ...) -> Marked:
+        """Raw bytes → the recipe's one canonical form, and where its objects are there. Raises Undecodable."""
+
+    def extension(self, spec: dict[str, Any]) -> str:
+        """The ending of a rendered sample's file name."""
 
     def thumbnail(self, payload: bytes, side: int) -> bytes | None:
         """A small PNG that stands for the payload in a report, or None."""
 
     def plan(self, spec: dict[str, Any], seed: int, ids: Sequence[str], copy: int) -> list[dict[str, Any]]:
-        """The transform of each row's copy, as JSON numbers, keyed by (seed, row id, copy)."""
+        """The transform of each row's copy, as JSON numbers, keyed by (seed, row id, copy). `mix` in it asks for a
+        partner."""
 
-    def apply(self, media: bytes, params: dict[str, Any]) -> bytes:
-        """Canonical bytes → the transformed sample in the same format."""
+    def apply(
+        self,
+        media: bytes,
+        params: dict[str, Any],
+        objects: Sequence[Object] = ...,
+        partner: Marked | None = ...,
+    ) -> Marked:
+        """Canonical bytes → the transformed sample in the same format, and where its objects are now."""
 
     def to_arrays(self, media: Sequence[bytes]) -> "NDArray[np.uint8]":
-        """N canonical samples → one array."""
+        """N canonical samples → one array, channels last."""
 
     def from_arrays(self, array: "NDArray[np.uint8]") -> list[bytes]:
         """One array → N canonical samples."""
 
 
+def code(name: str) -> list[str]:
+    """The modules whose source is part of what a kind makes; dsray's own kinds have versions instead."""
+    return [] if name in KINDS else [name]
+
+
 def kind(name: str) -> Kind:
-    """The kind of that name, imported when first asked for. Raises KeyError."""
-    if name not in KINDS:
-        raise KeyError(f"no kind {name!r}; there is: {', '.join(KINDS)}")
-    return cast(Kind, import_module(f"{__name__}.{name}"))
+    """The kind of that name, or the module of that name that is one, imported when first asked for. Raises KeyError."""
+    if name in KINDS:
+        return cast(Kind, import_module(f"{__name__}.{name}"))
+    from dsray import plugin
+
+    found = plugin.module(name)
+    if found is None:
+        raise KeyError(f"there is no kind '{name}': neither {', '.join(KINDS)} nor a module that can be imported")
+    members = {member for member in vars(Kind) if not member.startswith("_")} | set(Kind.__annotations__)
+    if lacking := sorted(member for member in members if not hasattr(found, member)):
+        raise KeyError(f"the module '{name}' is no kind: it lacks {', '.join(lacking)}")
+    return cast(Kind, found)

@@ -7,21 +7,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsray import keys, schema
-from dsray.kinds import kind
+from dsray import keys, plugin, schema
+from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
-from dsray.stages.render import counts, each, good, media, sample_table
+from dsray.stages.render import counts, each, good, marked, media, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 1
+VERSION = 2
 
 
 def step(recipe: Recipe, made: Made) -> Step:
     """Only for a recipe that asks for copies."""
     assert recipe.augment
-    params = {"kind": recipe.kind, "seed": recipe.seed, "spec": recipe.augment.model_dump(mode="json")}
+    params = {
+        "kind": recipe.kind, "code": plugin.versions(code(recipe.kind)), "seed": recipe.seed,
+        "spec": recipe.augment.model_dump(mode="json"),
+    }  # fmt: skip
     return Step("augment", "augment", VERSION, params, digests(made["render"]))
 
 
@@ -52,7 +55,8 @@ def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], numb
     parents = train["id"].to_pylist()
     params = of_kind.plan(spec, seed, parents, number)
     ids = [keys.row_id("augment", str(seed), parent, str(number)) for parent in parents]
-    made, errors = each(of_kind.apply, pc.struct_field(train["media"], "bytes").to_pylist(), params)
+    payloads = pc.struct_field(train["media"], "bytes").to_pylist()
+    made, objects, errors = each(partial(_apply, of_kind), payloads, params, marked(train))
     endings = [path.split(".")[-1] for path in pc.struct_field(train["media"], "path").to_pylist()]
     return sample_table(
         train.num_rows,
@@ -60,6 +64,8 @@ def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], numb
         id=pa.array(ids, pa.string()),
         media=media(made, [f"{row}.{ending}" for row, ending in zip(ids, endings, strict=True)]),
         label=train["label"],
+        objects=pa.array(objects, schema.SAMPLES.field("objects").type),
+        weight=train["weight"],
         split=train["split"],
         origin=pa.array(["augmented"] * train.num_rows),
         source=train["source"],
@@ -70,3 +76,7 @@ def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], numb
         error=pa.array(errors, pa.string()),
         **{name: train[name] for name in texts},
     )
+
+
+def _apply(of_kind: Kind, media: bytes, params: dict[str, Any], objects: list[Object] | None) -> Marked:
+    return of_kind.apply(media, params, objects or [])

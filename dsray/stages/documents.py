@@ -25,6 +25,7 @@ _EXAMPLES = 8
 _MOST_FACTS = 200_000
 _MOST_SHARDS = 16
 _GRID_ROWS = 6
+_THUMBNAIL = 72  # pixels
 
 
 def documents(step: Step, made: Made, work: Work, version: int, receipts: list[Receipt]) -> dict[str, str]:
@@ -151,9 +152,10 @@ def _collect_examples(
             wanted.append(row)
     if not wanted:
         return
+    of_kind = kind(work.recipe.kind)
     sources = shards.read(work.store, raw, ["url", "payload"]).take(wanted).to_pylist()
     for source, found in zip(sources, verdict.take(wanted).to_pylist(), strict=True):
-        png = grid.thumbnail(source["payload"]) if source["payload"] else None
+        png = of_kind.thumbnail(source["payload"], _THUMBNAIL) if source["payload"] else None
         examples.setdefault(found["rule"], []).append(page.Example(png, found["value"] or "", source["url"]))
         thresholds.setdefault(found["rule"], found["threshold"] or "")
 

@@ -13,7 +13,7 @@ from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, balance, digests
 
-VERSION = 1
+VERSION = 2
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -46,6 +46,11 @@ def labels(
         for row, text in enumerate(texts):
             if label[row] is None and text is not None and (match := regex.search(text)) and match.group(1) is not None:
                 label[row], source[row] = match.group(1), f"pattern:{column}"
-    confidence = [None if name is None else 1.0 for name in label]
-    table = pa.table([raw["id"], label, source, confidence], schema=schema.LABELS)
+    sure = [None if name is None else 1.0 for name in label]
+    votes = [
+        None if name is None else [{"source": by, "label": name, "confidence": 1.0}]
+        for name, by in zip(label, source, strict=True)
+    ]
+    objects = pa.nulls(raw.num_rows, schema.LABELS.field("objects").type)
+    table = pa.table([raw["id"], label, source, sure, sure, votes, objects], schema=schema.LABELS)
     return table, {"labelled": raw.num_rows - label.count(None)}

@@ -1,27 +1,29 @@
 """raw → facts: the same rows in the same order, without the payload. Measured once; thresholds live in the recipe."""
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from dsray import schema
-from dsray.kinds import kind
+from dsray import plugin, schema
+from dsray.kinds import code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, balance, digests
 
-VERSION = 1
+VERSION = 2
 
 _ROW_LIMIT_S = 60
 _ROW_LIMIT_BYTES = 4 * 2**30
 
 
 def step(recipe: Recipe, made: Made) -> Step:
-    return Step("measure", "measure", VERSION, {"kind": recipe.kind}, digests(made["collect"]))
+    signals = recipe.measure.signals
+    params = {"kind": recipe.kind, "signals": signals, "code": plugin.versions([*signals.values(), *code(recipe.kind)])}
+    return Step("measure", "measure", VERSION, params, digests(made["collect"]))
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
@@ -29,19 +31,27 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
 
     raw = made["collect"]
     works = [shards.Work(name_of("measure", step.shard_key(r)), [(r, ["id", "digest", "payload"])]) for r in raw.shards]
+    fn = partial(facts, kind_name=work.recipe.kind, signals=work.recipe.measure.signals)
     receipts = shards.map_shards(
-        work.store, works, partial(facts, kind_name=work.recipe.kind), work.progress.rows(raw.counts["kept"])
+        work.store,
+        works,
+        fn,
+        work.progress.rows(raw.counts["kept"]),
     )
     return step.manifest(receipts, balance(sum(r.rows for r in receipts)))
 
 
-def facts(raw: pa.Table, *, kind_name: str, careful: bool = False) -> tuple[pa.Table, dict[str, int]]:
+def facts(
+    raw: pa.Table, *, kind_name: str, signals: Mapping[str, str] = {}, careful: bool = False
+) -> tuple[pa.Table, dict[str, int]]:
     """One fact row per raw row. A payload that cannot be decoded gets `error`; nothing is dropped here.
 
     With `careful` every row is decoded in a child process with limits, and one that kills it gets `crashed`.
     """
-    measure = kind(kind_name).measure
-    columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS])
+    own = {name: plugin.load(function) for name, function in signals.items()}
+    measure = partial(kind(kind_name).measure, own=own)
+    of_own = pa.schema([(name, pa.float64()) for name in own])
+    columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS, of_own])
     one = partial(in_child, measure) if careful else partial(guarded, measure)
     rows = [
         {"id": i, "digest": d, **one(p)}

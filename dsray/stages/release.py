@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from dsray import keys, rng, schema
 from dsray.errors import GateError, LakeError
+from dsray.kinds import kind
 from dsray.lake import refs, shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
@@ -26,7 +27,7 @@ from dsray.stages.render import good
 from dsray.stages.step import Made, Step, Work, balance, digests
 from dsray.stages.train import class_names, class_numbers
 
-VERSION = 1
+VERSION = 2
 
 _BUCKET = "bucket"
 
@@ -185,24 +186,24 @@ def _by_bucket(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 def release_table(samples: pa.Table, params: dict[str, Any]) -> pa.Table:
     """Sample rows as readers get them: sorted by id, class numbers, Hugging Face's features in the metadata."""
     samples = samples.sort_by("id").combine_chunks()
-    classes, kind = params["classes"], params["kind"]
+    classes, kind_name = params["classes"], params["kind"]
     labels = samples["label"].to_pylist()
     numbers = pa.array(class_numbers(labels, classes), pa.int64(), mask=pc.is_null(samples["label"]).to_numpy())
-    columns: dict[str, Any] = {"id": samples["id"], kind: samples["media"], "label": numbers}
+    columns: dict[str, Any] = {"id": samples["id"], kind(kind_name).COLUMN: samples["media"], "label": numbers}
     for name in ("origin", *params["texts"], "source", "url", "page", "parent", "transform", "model", "seed", "index"):
         columns[name] = samples[name]
     table = pa.table(columns)
-    features = features_of(table.schema, kind, classes)
+    features = features_of(table.schema, kind_name, classes)
     return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)})
 
 
-def features_of(columns: pa.Schema, kind: str, classes: list[str]) -> dict[str, Any]:
+def features_of(columns: pa.Schema, kind_name: str, classes: list[str]) -> dict[str, Any]:
     """Hugging Face's description of the columns."""
     features: dict[str, Any] = {
         field.name: {"dtype": "int64" if pa.types.is_integer(field.type) else "string", "_type": "Value"}
         for field in columns
     }
-    features[kind] = {"_type": kind.capitalize()}
+    features[kind(kind_name).COLUMN] = kind(kind_name).FEATURE
     if classes:
         features["label"] = {"names": classes, "_type": "ClassLabel"}
     return features

@@ -7,18 +7,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsray import schema
-from dsray.kinds import kind
+from dsray import plugin, schema
+from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 1
+VERSION = 2
 
 
 def step(recipe: Recipe, made: Made) -> Step:
-    params = {"kind": recipe.kind, "spec": recipe.render.model_dump(mode="json"), "texts": recipe.texts()}
+    params = {
+        "kind": recipe.kind, "code": plugin.versions(code(recipe.kind)),
+        "spec": recipe.render.model_dump(mode="json"), "texts": recipe.texts(),
+    }  # fmt: skip
     return Step("render", "render", VERSION, params, [*digests(made["collect"]), *digests(made["select"])])
 
 
@@ -52,13 +55,16 @@ def samples(
     kept = verdicts["kept"]
     raw, verdicts = raw.filter(kept), verdicts.filter(kept)
     ids = raw["id"].to_pylist()
-    made, errors = each(partial(kind(kind_name).render, spec=spec), raw["payload"].to_pylist())
+    of_kind = kind(kind_name)
+    made, objects, errors = each(partial(_render, of_kind, spec), raw["payload"].to_pylist(), marked(verdicts))
     table = sample_table(
         raw.num_rows,
         texts,
         id=raw["id"],
-        media=media(made, [f"{row}.{spec['format']}" for row in ids]),
+        media=media(made, [f"{row}.{of_kind.extension(spec)}" for row in ids]),
         label=verdicts["label"],
+        objects=pa.array(objects, schema.SAMPLES.field("objects").type),
+        weight=verdicts["weight"],
         split=verdicts["split"],
         origin=pa.array(["real"] * raw.num_rows),
         source=raw["source"],
@@ -70,18 +76,36 @@ def samples(
     return table, counts(table)
 
 
-def each(make: Callable[..., bytes], *arguments: Sequence[Any]) -> tuple[list[bytes | None], list[str | None]]:
-    """`make` of each row: (media, errors). Any bytes at all end as a row, and a row that fails stops no other."""
+def _render(of_kind: Kind, spec: dict[str, Any], payload: bytes, objects: list[Object] | None) -> Marked:
+    return of_kind.render(payload, spec, objects or [])
+
+
+def marked(rows: pa.Table) -> list[list[Object] | None]:
+    """The objects of each row."""
+    if rows["objects"].null_count == rows.num_rows:
+        return [None] * rows.num_rows
+    found: list[list[Object] | None] = rows["objects"].to_pylist()
+    return found
+
+
+def each(
+    make: Callable[..., Marked], *arguments: Sequence[Any]
+) -> tuple[list[bytes | None], list[list[Object] | None], list[str | None]]:
+    """`make` of each row: (media, objects, errors). Any bytes at all end as a row, which stops no other."""
     made: list[bytes | None] = []
+    objects: list[list[Object] | None] = []
     errors: list[str | None] = []
     for row in zip(*arguments, strict=True):
         try:
-            made.append(make(*row))
+            data, marks = make(*row)
+            made.append(data)
+            objects.append(marks or None)
             errors.append(None)
         except Exception as error:
             made.append(None)
+            objects.append(None)
             errors.append(f"{type(error).__name__}: {error}"[:200])
-    return made, errors
+    return made, objects, errors
 
 
 def media(made: Sequence[bytes | None], paths: Sequence[str]) -> pa.StructArray:

@@ -12,23 +12,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsray import keys, rng, schema
+from dsray.kinds import kind
 from dsray.lake import shards as lake_shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
+from dsray.selection import Rule
 from dsray.stages import superseded, twins
 from dsray.stages.step import Made, Step, Work, digests, total
 from dsray.stages.superseded import Superseded
 from dsray.stages.twins import Twin
 
-VERSION = 1
+VERSION = 2
 
 _RAW_COLUMNS = ["id", "error", "evidence", "fetched_at"]
 _PARTITION_ROWS = 500_000
-
-Rule = tuple[str, str, float | None, float | None]
-"""Rule, signal, min, max."""
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -54,7 +53,14 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         work.progress.show(0, None, "looking for duplicates")
         found = exchange(
             families,
-            partial(_candidates, store=work.store, rules=rules, exact=duplicates.exact, radius=duplicates.radius),
+            partial(
+                _candidates,
+                store=work.store,
+                rules=rules,
+                exact=duplicates.exact,
+                radius=duplicates.radius,
+                quality=kind(work.recipe.kind).QUALITY,
+            ),
             twins.KEY,
             partial(twins.edges, radius=duplicates.radius),
             partitions=1 + made["measure"].counts["kept"] // _PARTITION_ROWS,
@@ -154,13 +160,17 @@ def verdicts(
     kept = [name is None for name in rule]
     label = labels["label"].to_pylist()
     splits = [s if k else None for s, k in zip(splits_N, kept, strict=True)]
-    table = pa.table([ids, kept, rule, value, threshold, label, clusters, splits], schema=schema.VERDICTS)
+    weights = pa.nulls(len(ids), pa.float64())
+    table = pa.table(
+        [ids, kept, rule, value, threshold, label, labels["objects"], clusters, splits, weights],
+        schema=schema.VERDICTS,
+    )
     counts = Counter(f"rule:{name}" for name in rule if name is not None)
     return table, {"in": len(ids), "kept": sum(kept), "quarantined": len(ids) - sum(kept), **counts}
 
 
 def _candidates(
-    family: tuple[Receipt, Receipt, Receipt], *, store: Store, rules: Any, exact: bool, radius: int | None
+    family: tuple[Receipt, Receipt, Receipt], *, store: Store, rules: Any, exact: bool, radius: int | None, quality: str
 ) -> pa.Table:
     """The rows of a shard that pass all rules, once for each key under which a duplicate would be met."""
     raw, facts, labels = (
@@ -168,7 +178,7 @@ def _candidates(
         for receipt, columns in zip(family, (_RAW_COLUMNS, None, None), strict=True)
     )
     passed = facts.filter(pc.is_null(rules(raw, facts, labels)["rule"]))
-    return twins.keyed(passed, exact, radius)
+    return twins.keyed(passed, exact, radius, quality)
 
 
 def _splits(clusters: list[str], split: dict[str, float], seed: int) -> list[str]:

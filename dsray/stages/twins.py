@@ -72,12 +72,12 @@ class Twins(Mapping[str, Twin]):
         return self.id_U[place : place + 1].tobytes().hex()
 
 
-def keyed(facts: pa.Table, exact: bool, radius: int | None) -> pa.Table:
+def keyed(facts: pa.Table, exact: bool, radius: int | None, quality: str) -> pa.Table:
     """[id, quality, exact, word, key]: each row under its digest and under each band of its signature.
 
     Two rows within `radius` bits share a band (pigeonhole), so they meet under a key.
     """
-    rows = pa.table([_packed(facts["id"]), facts["side"].cast(pa.float64())], ["id", "quality"])
+    rows = pa.table([_packed(facts["id"]), facts[quality].cast(pa.float64())], ["id", "quality"])
     parts = []
     if exact:
         halves = pc.utf8_slice_codeunits(facts["digest"], 0, 32)

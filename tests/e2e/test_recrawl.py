@@ -42,7 +42,7 @@ def test_one_flipped_header_one_changed_and_one_removed_page_are_exactly_three_d
         "select": {"drop": {}, "duplicates": {"exact": True}},
         "render": {"side": 32, "mode": "L"},
     }
-    wanted = recipe.Recipe.model_validate(said)
+    wanted = recipe.model().model_validate(said)
     with lake(tmp_path / "lake") as store:
         build.run(wanted, store, Silent())
         first = released(store, "drawings@v1")

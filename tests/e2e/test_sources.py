@@ -93,11 +93,11 @@ def test_seven_ways_into_one_release(ray_session, tmp_path: Path):
         "render": {"side": 32, "mode": "L"},
     }  # fmt: skip
     with lake(tmp_path / "lake") as store:
-        build.run(recipe.Recipe.model_validate(said), store, Silent())
+        build.run(recipe.model().model_validate(said), store, Silent())
         version = dataset.find(store, "many")
         rows = [row for receipt in version.shards() for row in shards.read(store, receipt).to_pylist()]
         again = Silent()
-        build.run(recipe.Recipe.model_validate(said), store, again, recrawl="all")
+        build.run(recipe.model().model_validate(said), store, again, recrawl="all")
     site.close()
     names = {"web", "folder", "archive", "table", "warc", "base", "hub"}
     assert Counter(row["source"] for row in rows) == dict.fromkeys(names, EACH)

@@ -1,19 +1,31 @@
 """Images: JPEG, PNG, WebP, GIF (first frame), BMP and TIFF. Pixels are uint8, grey or RGB."""
 
-from dsray.kinds.image.augment import apply, plan
+from dsray.kinds.image.augment import Augment, apply, plan
 from dsray.kinds.image.codec import Decoded, Undecodable, decode, encode, from_arrays, to_arrays
-from dsray.kinds.image.render import render, thumbnail
-from dsray.kinds.image.signals import FACTS, MEANINGS, measure
+from dsray.kinds.image.render import Render, extension, render, thumbnail
+from dsray.kinds.image.signals import BOUNDS, FACTS, FLAGS, MEANINGS, measure
 from dsray.kinds.image.signature import signature
 
+QUALITY = "side"
+COLUMN = "image"
+FEATURE = {"_type": "Image"}
+
 __all__ = [
+    "BOUNDS",
+    "COLUMN",
     "FACTS",
+    "FEATURE",
+    "FLAGS",
     "MEANINGS",
+    "QUALITY",
+    "Augment",
     "Decoded",
+    "Render",
     "Undecodable",
     "apply",
     "decode",
     "encode",
+    "extension",
     "from_arrays",
     "measure",
     "plan",

@@ -12,14 +12,38 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
 from dsray import rng
+from dsray.collection import Model
+from dsray.kinds import Marked, Object
 from dsray.kinds.image.codec import Pixels, decode, encode
+from dsray.selection import Fraction
 
 _DIGITS = 6
 """Parameters are rounded, so that they survive JSON exactly in any language."""
 
 cv2.setNumThreads(1)  # Ray runs one task a core
+
+
+class Augment(Model):
+    """Transforms of training samples, all affine steps in one warp."""
+
+    rotate: float = Field(0, ge=0, le=180, description="Degrees, either way.")
+    scale: tuple[float, float] = Field((1, 1), description="Range of the scale.")
+    translate: Fraction = Field(0, description="Share of the side, either way.")
+    shear: float = Field(0, ge=0, le=45, description="Degrees, either way.")
+    flip: bool = Field(False, description="Mirror left and right, half of the time.")
+    brightness: Fraction = Field(0, description="Share of the range, either way.")
+    contrast: Fraction = Field(0, description="Share, either way.")
+    noise: Fraction = Field(0, description="Standard deviation of Gaussian noise, share of the range.")
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1]:
+            raise ValueError("needs 0 < low <= high")
+        return scale
 
 
 def plan(spec: dict[str, Any], seed: int, ids: Sequence[str], copy: int) -> list[dict[str, Any]]:
@@ -52,10 +76,15 @@ def plan(spec: dict[str, Any], seed: int, ids: Sequence[str], copy: int) -> list
     ]
 
 
-def apply(media: bytes, params: dict[str, Any]) -> bytes:
+def apply(
+    media: bytes,
+    params: dict[str, Any],
+    objects: Sequence[Object] = (),
+    partner: Marked | None = None,
+) -> Marked:
     """An encoded sample → its transformed copy in the same format. Raises Undecodable."""
     image = decode(media)
-    return encode(transform(image.pixels_HWC, params), image.format)
+    return encode(transform(image.pixels_HWC, params), image.format), list(objects)
 
 
 def transform(pixels_HWC: Pixels, params: dict[str, Any]) -> Pixels:

@@ -1,15 +1,33 @@
 """Raw bytes → the recipe's one canonical form: a square of one size, mode and format."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from PIL import Image, ImageOps
+from pydantic import Field
 
+from dsray.collection import Model
+from dsray.kinds import Marked, Object
 from dsray.kinds.image.codec import Undecodable, encode_image, upright
 
 _ANTIALIASED = Image.Resampling.BICUBIC
 
 
-def render(payload: bytes, spec: dict[str, Any]) -> bytes:
+class Render(Model):
+    """The one form that all samples get."""
+
+    side: int = Field(64, ge=4, le=4096, description="Pixels of both sides.")
+    mode: Literal["L", "RGB"] = Field("RGB", description="Grey or colour.")
+    format: Literal["png", "jpeg", "webp"] = Field("png", description="Encoding; png is lossless.")
+    fit: Literal["pad", "crop", "stretch"] = Field("pad", description="How another aspect becomes a square.")
+
+
+def extension(spec: dict[str, Any]) -> str:
+    """The ending of a rendered image's file name."""
+    return str(spec["format"])
+
+
+def render(payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ()) -> Marked:
     """`spec`: side (pixels), mode (L or RGB), format (png, jpeg, webp), fit (pad with black, crop the middle, stretch).
 
     Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels. Raises Undecodable.
@@ -17,7 +35,7 @@ def render(payload: bytes, spec: dict[str, Any]) -> bytes:
     image = upright(payload)
     if image.mode != spec["mode"]:
         image = image.convert(spec["mode"])
-    return encode_image(_fitted(image, spec["side"], spec["fit"]), spec["format"])
+    return encode_image(_fitted(image, spec["side"], spec["fit"]), spec["format"]), list(objects)
 
 
 def thumbnail(payload: bytes, side: int) -> bytes | None:

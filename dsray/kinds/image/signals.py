@@ -3,6 +3,8 @@
 Axes: H height, W width, C channels. Pixels are uint8 in [0, 255]; grey is ITU-R 601 luma.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -16,15 +18,23 @@ DARK, BRIGHT = 32, 223
 """A pixel is dark below, bright above: the outer eighths of the range."""
 
 MEANINGS = {
-    "side": "shorter side, pixels",
-    "aspect": "longer side over shorter side",
-    "blur": "variance of the Laplacian; low is blurred",
-    "brightness": "mean grey level",
-    "contrast": "standard deviation of grey levels",
-    "dark": f"share of pixels darker than {DARK}",
-    "bright": f"share of pixels brighter than {BRIGHT}",
-    "low_information": "entropy of grey levels, bits; 0 is one flat grey",
-    "colourfulness": "0 is grey, above 60 vivid",
+    "side": "Shorter side, pixels.",
+    "aspect": "Longer side over shorter side.",
+    "dark": f"Share of pixels darker than {DARK}.",
+    "bright": f"Share of pixels brighter than {BRIGHT}.",
+    "low_information": "Entropy of grey levels, bits; 0 is one flat grey.",
+    "brightness": "Mean grey level.",
+    "contrast": "Standard deviation of grey levels.",
+    "blur": "Variance of the Laplacian; low is blurred.",
+    "colourfulness": "Hasler and Süsstrunk's colourfulness: 0 is grey, above 60 vivid.",
+}
+"""Signal → what it says; the order is that of the rules."""
+
+FLAGS: dict[str, tuple[str, bool]] = {}
+
+BOUNDS = {
+    "min_side": ("side", "min", "Shorter side, pixels."),
+    "max_aspect": ("aspect", "max", "Longer side over shorter side."),
 }
 
 SIGNALS = tuple(MEANINGS)
@@ -44,9 +54,12 @@ FACTS = pa.schema(
 cv2.setNumThreads(1)  # Ray runs one task a core
 
 
-def measure(payload: bytes | None) -> dict[str, Any]:
-    """Any bytes → a fact row, from one decode: `error` (a reason or None), `signature` (64 bits) and FACTS."""
-    row: dict[str, Any] = dict.fromkeys(("error", "signature", *FACTS.names))
+def measure(
+    payload: bytes | None, own: Mapping[str, Callable[[Pixels], float]] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Any bytes → a fact row, from one decode: `error` (a reason or None), `signature` (64 bits), FACTS, and `own`
+    signals, which get the pixels."""
+    row: dict[str, Any] = dict.fromkeys(("error", "signature", *FACTS.names, *own))
     try:
         image = decode(payload or b"")
     except Undecodable as undecodable:
@@ -64,6 +77,7 @@ def measure(payload: bytes | None) -> dict[str, Any]:
         "blur": blur(grey_HW),
         **tones(grey_HW),
         "colourfulness": colourfulness(image.pixels_HWC),
+        **{name: float(signal(image.pixels_HWC)) for name, signal in own.items()},
     }
 
 

@@ -7,12 +7,14 @@ import pyarrow as pa
 import pytest
 
 from dsray import schema
-from dsray.recipe import Drop
+from dsray.kinds import image
+from dsray.selection import drop_of
 from dsray.stages import twins
 from dsray.stages.label import labels
 from dsray.stages.measure import facts
 from dsray.stages.select import failures, verdicts
 
+Drop = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS)
 DROP = Drop.model_validate({"min_side": 16, "low_information": {"min": 0.5}})
 SPLIT = {"train": 0.8, "validation": 0.1, "test": 0.1}
 DIGIT = {"pattern": {"column": "caption", "regex": r"digit (\d)"}}
@@ -31,7 +33,7 @@ def judge(family, twin_rows=None, seed=7, rules=None):
 def twins_of(family, exact=True, radius=2):
     rules = partial(failures, rules=DROP.ranges(), unlabelled=True)
     passed = family[1].filter(rules(*family)["rule"].is_null())
-    return twins.resolve(twins.edges(twins.keyed(passed, exact, radius), radius))
+    return twins.resolve(twins.edges(twins.keyed(passed, exact, radius, "side"), radius))
 
 
 def test_each_defect_fails_its_rule_with_value_and_threshold(family):

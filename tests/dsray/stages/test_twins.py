@@ -38,7 +38,7 @@ def reference(rows, exact, radius):
 @settings(max_examples=60, deadline=None)
 @given(WORDS, st.booleans(), st.sampled_from([None, 0, 1, 3]), st.integers(1, 5))
 def test_clusters_are_those_of_all_pairs_whatever_the_partitions(rows, exact, radius, partitions):
-    met = twins.keyed(facts_of(rows), exact, radius) if exact or radius is not None else None
+    met = twins.keyed(facts_of(rows), exact, radius, "side") if exact or radius is not None else None
     if met is None:
         return
     part_N = met[twins.KEY].to_numpy() % np.uint64(partitions)
@@ -58,7 +58,7 @@ def test_clusters_are_those_of_all_pairs_whatever_the_partitions(rows, exact, ra
 
 def test_equal_bytes_are_exact_and_the_others_near():
     rows = [(0b1, 1, 1), (0b1, 1, 1), (0b11, 2, 1)]
-    met = twins.keyed(facts_of(rows), True, 1)
+    met = twins.keyed(facts_of(rows), True, 1, "side")
     found = twins.resolve(twins.edges(met, 1))
     ids = facts_of(rows)["id"].to_pylist()
     assert [found[i].rule for i in ids] == [None, "exact_duplicate", "near_duplicate"]
@@ -67,5 +67,5 @@ def test_equal_bytes_are_exact_and_the_others_near():
 
 @pytest.mark.parametrize("radius", [None, 2])
 def test_nothing_met_is_no_edges(radius):
-    met = twins.keyed(facts_of([(1, 1, 1)]), True, radius).slice(0, 0)
+    met = twins.keyed(facts_of([(1, 1, 1)]), True, radius, "side").slice(0, 0)
     assert twins.resolve(twins.edges(met, radius)) == {}

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from dsray import keys
+from dsray.kinds import image
 from dsray.lake.shards import encode
-from dsray.recipe import Drop
+from dsray.selection import drop_of
 from dsray.stages import augment, label, measure, release, render, select, twins
 from rows import drawing, png, raw_table
 
@@ -22,6 +23,7 @@ SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
 AUGMENT = {"copies": 1, "rotate": 12.0, "scale": [0.9, 1.1], "translate": 0.08, "shear": 3.0, "flip": True,
            "brightness": 0.1, "contrast": 0.1, "noise": 0.03}  # fmt: skip
 PATTERN = [{"pattern": {"column": "caption", "regex": r"digit (\d)"}}]
+Drop = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS)
 DROP = Drop.model_validate({"min_side": 16, "blur": {"min": 15}, "low_information": {"min": 0.3}})
 SPLIT = {"train": 0.8, "validation": 0.1, "test": 0.1}
 PARAMS = {"classes": [str(digit) for digit in range(10)], "kind": "image", "texts": ["caption"]}
@@ -35,7 +37,7 @@ def outputs() -> dict[str, dict[str, object]]:
     labels, _ = label.labels(raw, labellers=PATTERN)
     rules = partial(select.failures, rules=DROP.ranges(), unlabelled=True)
     passed = facts.filter(rules(raw, facts, labels)["rule"].is_null())
-    twin_rows = twins.resolve(twins.edges(twins.keyed(passed, True, 2), 2))
+    twin_rows = twins.resolve(twins.edges(twins.keyed(passed, True, 2, "side"), 2))
     verdicts, _ = select.verdicts(raw, facts, labels, rules=rules, twin_rows=twin_rows, split=SPLIT, seed=7, radius=2)
     samples, _ = render.samples(raw, verdicts, kind_name="image", spec=SPEC, texts=["caption"])
     copies, _ = augment.copies(samples, kind_name="image", seed=7, spec=AUGMENT)

@@ -12,7 +12,7 @@ SPEC = {"side": 28, "mode": "RGB", "format": "png", "fit": "pad"}
 
 
 def rendered(payload: bytes, **spec: object) -> Pixels:
-    return decode(render(payload, SPEC | spec)).pixels_HWC
+    return decode(render(payload, SPEC | spec)[0]).pixels_HWC
 
 
 @given(
@@ -24,11 +24,11 @@ def rendered(payload: bytes, **spec: object) -> Pixels:
 )
 def test_every_image_gets_the_one_form(pixels_HWC: Pixels, side: int, mode: str, name: str, fit: str) -> None:
     spec = {"side": side, "mode": mode, "format": name, "fit": fit}
-    out = render(encode(pixels_HWC), spec)
+    out, _ = render(encode(pixels_HWC), spec)
     image = decode(out)
     assert (image.height, image.width, image.format) == (side, side, name)
     assert image.mode == ("RGB" if name == "webp" else mode)  # WebP has no grey
-    assert render(encode(pixels_HWC), spec) == out
+    assert render(encode(pixels_HWC), spec) == (out, [])
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
@@ -59,7 +59,7 @@ def test_crop_takes_the_middle() -> None:
 @given(st.integers(0, 50), st.sampled_from(["pad", "crop", "stretch"]), st.sampled_from([1, 3]))
 def test_an_image_of_the_form_keeps_its_pixels(seed: int, fit: str, channels: int) -> None:
     pixels_HWC = photo(seed, 28, 28, channels)
-    once = render(encode(pixels_HWC), SPEC | {"mode": "L" if channels == 1 else "RGB", "fit": fit})
+    once, _ = render(encode(pixels_HWC), SPEC | {"mode": "L" if channels == 1 else "RGB", "fit": fit})
     np.testing.assert_array_equal(decode(once).pixels_HWC, pixels_HWC)
 
 
@@ -73,7 +73,7 @@ def test_shrinking_is_antialiased() -> None:
 def test_orientation_is_applied_and_not_kept() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    out = render(saved(photo(2, 28, 28), "jpeg", exif=exif, quality=100), SPEC)
+    out, _ = render(saved(photo(2, 28, 28), "jpeg", exif=exif, quality=100), SPEC)
     upright = np.rot90(decode(saved(photo(2, 28, 28), "jpeg", quality=100)).pixels_HWC, -1)
     np.testing.assert_array_equal(decode(out).pixels_HWC, upright)
     assert b"Exif" not in out and b"eXIf" not in out
