@@ -28,7 +28,7 @@ class Pattern(Model):
 class Labeller(Model):
     """One way to a label; the first that answers wins."""
 
-    pattern: Pattern
+    pattern: Pattern = Field(description="The first group of a regular expression.")
 
     def columns(self) -> set[str]:
         """The text columns that it reads."""

@@ -100,15 +100,3 @@ def test_a_field_may_not_take_a_column_of_ours():
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(RecipeError, match="cannot be read"):
         recipe.load(tmp_path / "none.yaml")
-
-
-def test_every_field_is_explained_in_the_docs():
-    text = Path("docs/recipe.md").read_text()
-    schema = recipe.model().model_json_schema()
-    models = [schema, *schema["$defs"].values()]
-    fields = {name: field for model in models for name, field in model.get("properties", {}).items()}
-    internal = {"crawl", "pattern", "min", "max"}  # explained in words
-    for name, field in fields.items():
-        if name not in internal:
-            assert f"`{name}`" in text, name
-            assert field.get("description", "") in text, name
