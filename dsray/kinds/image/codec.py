@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -231,17 +231,31 @@ def _orientation(image: Image.Image) -> int:
 def _salvaged(payload: bytes, image: Any) -> Image.Image:
     """The image of a file that ends early. Raises Undecodable where that is hardly one."""
     if payload.startswith(b"\xff\xd8"):
-        image = Image.open(io.BytesIO(payload + b"\xff\xd9"), formats=_FORMATS)  # libjpeg fills in from there
-    elif image.info.get("interlace") or image.size != image.im.size:  # holes all over; a TIFF that lies on its side
+        image = _ended(payload)
+    elif _interlaced(image) or image.size != image.im.size:  # holes all over; a TIFF that lies on its side
         raise Undecodable("truncated")
     else:
         image.tile = []  # nothing more to read: it keeps what the decoder wrote before it failed
-    image.load()
+        image.load()
     rows = np.asarray(image)[:: -1 if image.format == "BMP" else 1].reshape(image.height, -1, len(image.getbands()))
     held = np.flatnonzero((rows != rows[-1, -1]).any(axis=(1, 2)))  # what is missing is one colour
     if not held.size or held[-1] + 1 < LEAST * len(rows):
         raise Undecodable("truncated")
     return image  # type: ignore[no-any-return]
+
+
+def _ended(payload: bytes) -> Image.Image:
+    """A JPEG with an end: libjpeg fills in what lacks. The cut may lie within the tables or the head of a scan."""
+    for end in (len(payload), payload.rfind(b"\xff\xc4"), payload.rfind(b"\xff\xda")):
+        with suppress(OSError, SyntaxError):
+            image = Image.open(io.BytesIO(payload[:end] + b"\xff\xd9"), formats=_FORMATS)
+            image.load()
+            return image
+    raise Undecodable("truncated")
+
+
+def _interlaced(image: Any) -> bool:
+    return bool(image.tile[0].args[1] if image.format == "GIF" else image.info.get("interlace"))
 
 
 @contextmanager
