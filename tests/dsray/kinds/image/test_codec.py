@@ -95,7 +95,7 @@ def test_a_truncated_file_keeps_what_it_holds_or_is_refused(name: str) -> None:
     payload = saved(photo(1, 160, 200), name.replace("progressive", "jpeg"), **options)
     whole = decode(payload)
     assert not whole.truncated
-    assert reason(payload[: len(payload) // 10]) == "truncated"
+    assert reason(payload[: len(payload) // (50 if name == "progressive" else 10)]) == "truncated"
     for share in (0.5, 0.7, 0.9):
         part = payload[: int(share * len(payload))]
         if name in ("webp", "avif"):  # their decoders give nothing back
@@ -106,7 +106,7 @@ def test_a_truncated_file_keeps_what_it_holds_or_is_refused(name: str) -> None:
         if name != "progressive":  # which holds all rows, coarsely
             same = (found.pixels_HWC == whole.pixels_HWC).all(axis=(1, 2))
             first = same[::-1] if name == "bmp" else same
-            assert first[: int((share - 0.2) * len(first))].all() and not first.all()
+            assert first[: int((share - 0.3) * len(first))].all() and not first.all()
 
 
 @pytest.mark.parametrize("share", np.linspace(0.02, 0.99, 40))
