@@ -14,7 +14,7 @@ from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 1
+VERSION = 2
 
 
 def step(recipe: Recipe, made: Made) -> Step:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image
+from PIL import Image
 from PIL import features as built_with
 
 from dsray.kinds.image.profiles import to_srgb
@@ -55,7 +55,10 @@ _TELLING = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # wher
 _TIFF = (b"II*\0", b"MM\0*")
 _STDERR = Lock()
 
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Ray runs one task a core
+if "AVIF" in _FORMATS:
+    from PIL import AvifImagePlugin
+
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Ray runs one task a core
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings go to stderr when no logging is set up
 
 
