@@ -2,7 +2,9 @@
 
 import multiprocessing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +19,7 @@ from dsray.stages.step import Made, Step, Work, balance, digests
 VERSION = 2
 
 _ROW_LIMIT_S = 60
-_ROW_LIMIT_BYTES = 4 * 2**30
+_ROW_LIMIT_BYTES = 4 * 2**30  # beyond what the worker has mapped: Ray's object store alone may be more
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -89,7 +91,9 @@ def in_child(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes |
 def _limited(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | None, there: Any) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (_ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
+    with suppress(OSError):  # only Linux says it, and only there this limit holds
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + _ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     there.send(guarded(measure, payload))
     there.close()
