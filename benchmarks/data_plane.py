@@ -97,7 +97,7 @@ def kernels(payloads: Sequence[bytes], params: Sequence[dict[str, Any]]) -> int:
     rows = 0
     for payload, param in zip(payloads, params, strict=True):
         image.measure(payload)
-        rows += bool(image.apply(image.render(payload, RENDER), param))
+        rows += bool(image.apply(image.render(payload, RENDER)[0], param)[0])
     return rows
 
 

@@ -21,8 +21,8 @@ class Kind(Protocol):
     def measure(self, payload: bytes | None) -> dict[str, Any]:
         """Any bytes → a fact row: `error` or None, `signature` and every column of FACTS; never raises."""
 
-    def render(self, payload: bytes, spec: dict[str, Any]) -> bytes:
-        """Raw bytes → the recipe's one canonical form. Raises Undecodable."""
+    def render(self, payload: bytes, spec: dict[str, Any], objects: Sequence[Any] = ()) -> tuple[bytes, list[Any]]:
+        """Raw bytes and what is marked in them → the recipe's one canonical form. Raises Undecodable."""
 
     def thumbnail(self, payload: bytes, side: int) -> bytes | None:
         """A small PNG that stands for the payload in a report, or None."""
@@ -30,8 +30,14 @@ class Kind(Protocol):
     def plan(self, spec: dict[str, Any], seed: int, ids: Sequence[str], copy: int) -> list[dict[str, Any]]:
         """The transform of each row's copy, as JSON numbers, keyed by (seed, row id, copy)."""
 
-    def apply(self, media: bytes, params: dict[str, Any]) -> bytes:
-        """Canonical bytes → the transformed sample in the same format."""
+    def apply(
+        self,
+        media: bytes,
+        params: dict[str, Any],
+        objects: Sequence[Any] = (),
+        partner: tuple[bytes, Sequence[Any]] | None = None,
+    ) -> tuple[bytes, list[Any]]:
+        """Canonical bytes and what is marked in them → the transformed sample in the same format."""
 
     def to_arrays(self, media: Sequence[bytes]) -> "NDArray[np.uint8]":
         """N canonical samples → one array."""

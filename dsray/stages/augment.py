@@ -15,7 +15,7 @@ from dsray.recipe import Recipe
 from dsray.stages.render import counts, each, good, media, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 1
+VERSION = 2
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -52,7 +52,9 @@ def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], numb
     parents = train["id"].to_pylist()
     params = of_kind.plan(spec, seed, parents, number)
     ids = [keys.row_id("augment", str(seed), parent, str(number)) for parent in parents]
-    made, errors = each(of_kind.apply, pc.struct_field(train["media"], "bytes").to_pylist(), params)
+    made, errors = each(
+        lambda *row: of_kind.apply(*row)[0], pc.struct_field(train["media"], "bytes").to_pylist(), params
+    )
     endings = [path.split(".")[-1] for path in pc.struct_field(train["media"], "path").to_pylist()]
     return sample_table(
         train.num_rows,

@@ -52,7 +52,8 @@ def samples(
     kept = verdicts["kept"]
     raw, verdicts = raw.filter(kept), verdicts.filter(kept)
     ids = raw["id"].to_pylist()
-    made, errors = each(partial(kind(kind_name).render, spec=spec), raw["payload"].to_pylist())
+    of_kind = kind(kind_name)
+    made, errors = each(lambda payload: of_kind.render(payload, spec)[0], raw["payload"].to_pylist())
     table = sample_table(
         raw.num_rows,
         texts,
