@@ -15,6 +15,7 @@ from dsray.kinds.image.codec import Pixels
 from dsray.kinds.image.objects import Object, area, cover, move, outline, within
 
 HEIGHT, WIDTH = 96, 128
+BOX = ("x", "y", "width", "height")
 SPECS: dict[str, dict[str, Any]] = {
     "rotate": {"rotate": 180},
     "scale": {"scale": [0.5, 2]},
@@ -76,7 +77,7 @@ numbers = st.integers(0, 2**63 - 1)
 
 
 @pytest.mark.parametrize("name", SPECS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=80)
 @given(rectangles, numbers)
 def test_a_moved_box_is_the_box_of_the_moved_pixels(name: str, rectangle: tuple[int, ...], number: int) -> None:
     params, thing = planned(SPECS[name], number), box(*rectangle)
@@ -86,7 +87,7 @@ def test_a_moved_box_is_the_box_of_the_moved_pixels(name: str, rectangle: tuple[
 
 
 @pytest.mark.parametrize("name", SPECS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=80)
 @given(rectangles, st.floats(0, 3.2), numbers)
 def test_a_moved_polygon_is_the_polygon_of_the_moved_pixels(
     name: str, rectangle: tuple[int, ...], angle: float, number: int
@@ -95,20 +96,22 @@ def test_a_moved_polygon_is_the_polygon_of_the_moved_pixels(
     x, y, width, height = rectangle
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [width / 2, height / 2]) @ turn
-    thing = of_polygon((corners + [x + width / 2, y + height / 2]).ravel().tolist())
+    thing = of_polygon((corners + np.array([x + width / 2, y + height / 2])).ravel().tolist())
     params = planned(SPECS[name], number)
     moved = transform_objects([thing], params, HEIGHT, WIDTH)
     assume(moved and blunt(moved[0], [thing], params))
     points = outline(moved[0])
-    np.testing.assert_allclose([*points.min(axis=0), *np.ptp(points, axis=0)],
-                               [moved[0]["x"], moved[0]["y"], moved[0]["width"], moved[0]["height"]], atol=2e-6)  # fmt: skip
+    bounds = box(*points.min(axis=0), *np.ptp(points, axis=0))
+    np.testing.assert_allclose(outline(bounds), outline(box(*(moved[0][key] for key in BOX))), atol=2e-6)
     pixels = drawn(outline(thing))
     assert_same_box(moved, transform(pixels, params))
     warped = transform(pixels, params)
     assert_same_box(moved, warped)
     mask = transform_mask((pixels[:, :, 0] > 127).astype(np.uint8), params)
     bright, around = (warped[:, :, 0] > 127).astype(np.uint8), np.ones((5, 5))
-    assert (cv2.erode(mask, around) <= bright).all() and (bright <= cv2.dilate(mask, around)).all()
+    assert (cv2.erode(mask, around, borderType=cv2.BORDER_CONSTANT, borderValue=0) <= bright).all() and (
+        bright <= cv2.dilate(mask, around)
+    ).all()
 
 
 def blunt(moved: Object, things: list[Object], params: dict[str, Any]) -> bool:
@@ -125,3 +128,91 @@ def blunt(moved: Object, things: list[Object], params: dict[str, Any]) -> bool:
 def polygonal(things: list[Object], params: dict[str, Any]) -> Object:
     """The first thing's outline, moved as a polygon."""
     return transform_objects([of_polygon(outline(things[0]).ravel().tolist())], params, HEIGHT, WIDTH)[0]
+
+
+@settings(deadline=None)
+@given(rectangles, numbers)
+def test_a_box_stays_as_long_as_a_tenth_of_its_pixels_does(rectangle: tuple[int, ...], number: int) -> None:
+    params = planned({"rotate": 90, "scale": [0.7, 1.5], "translate": 0.7}, number)
+    moved = transform_objects([box(*rectangle)], params, HEIGHT, WIDTH)
+    light = transform(drawn(outline(box(*rectangle))), params).sum() / 255
+    share = light / (rectangle[2] * rectangle[3] * params["scale"] ** 2)
+    assert share > 0.08 if moved else share < 0.12
+
+
+def test_what_lies_beyond_the_horizon_does_not_come_back() -> None:
+    horizon = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0.02, 1]])  # y → y / (1 + y / 50): y = -50 is infinitely far away
+    assert not move([box(10, -90, 20, 20)], horizon, WIDTH, HEIGHT)
+    (across,) = move([box(10, -90, 20, 110)], horizon, WIDTH, HEIGHT)
+    assert across["y"] == 0 and across["height"] == pytest.approx(20 / 1.4)
+
+
+@given(rectangles)
+def test_labels_and_all_else_stay_with_their_object(rectangle: tuple[int, ...]) -> None:
+    thing = box(*rectangle) | {"label": None, "score": 0.5}  # type: ignore[operator]
+    (moved,) = move([thing], np.eye(3), WIDTH, HEIGHT)
+    assert moved == thing
+
+
+def test_no_transform_leaves_objects_as_they_are() -> None:
+    things = [box(-5, 3, 900, 2), of_polygon([1.23456789, 2, 8, 2, 5, 9])]
+    assert transform_objects(things, {"brightness": 0.5, "noise": 0.1, "noise_seed": 1}, HEIGHT, WIDTH) == things
+
+
+def test_tiny_and_empty_things_are_dropped() -> None:
+    nothing = [box(5, 5, 0, 9), box(5, 5, 0.9, 0.9), of_polygon([1, 1, 9, 9, 5, 5])]
+    assert move(nothing, np.eye(3), WIDTH, HEIGHT) == []
+
+
+def test_area_is_the_shoelaces() -> None:
+    assert area(outline(box(3, 4, 5, 6))) == 30
+    assert area(np.array([[0, 0], [4, 0], [0, 3]], float)) == 6
+
+
+@given(rectangles, rectangles)
+def test_cover_and_within_agree_with_painted_pixels(thing: tuple[int, ...], cut: tuple[int, ...]) -> None:
+    """Independently: paint the object, paint the rectangle over it, and look at what is left."""
+    x, y, width, height = thing
+    canvas = np.zeros((HEIGHT, WIDTH), np.uint8)
+    canvas[y : y + height, x : x + width] = 255
+    window = np.zeros_like(canvas)
+    window[cut[1] : cut[1] + cut[3], cut[0] : cut[0] + cut[2]] = 1
+    for left, seen in (
+        (cover([box(*thing)], *cut), canvas * (1 - window)),
+        (within([box(*thing)], *cut), canvas * window),
+    ):
+        if (seen > 0).sum() < 0.1 * width * height:
+            assert left == []
+        else:
+            sides = [left[0]["x"], left[0]["y"], left[0]["x"] + left[0]["width"], left[0]["y"] + left[0]["height"]]
+            np.testing.assert_allclose(sides, found(seen), atol=1e-6)
+
+
+def test_a_covered_polygon_is_cut_with_its_box() -> None:
+    (left,) = cover([of_polygon([0, 0, 20, 0, 20, 20, 0, 20])], 0, 0, 10, 20)
+    assert (left["x"], left["width"], area(outline(left))) == (10, 10, 200)
+    assert cover([of_polygon([0, 0, 20, 0, 0, 20])], 0, 0, 18, 18) == []
+
+
+def test_the_cutout_hides_objects() -> None:
+    params = {"cutout": [0.0, 0.0, 0.5]}
+    assert transform_objects([box(5, 5, 20, 20)], params, HEIGHT, WIDTH) == []
+    assert transform_objects([box(60, 60, 20, 20)], params, HEIGHT, WIDTH) == [box(60, 60, 20, 20)]
+
+
+def test_masks_keep_their_classes_and_their_type() -> None:
+    mask = np.random.default_rng(1).integers(0, 5, (HEIGHT, WIDTH))
+    for kind in (np.uint8, np.int16, np.int32):
+        for spec in SPECS.values():
+            moved = transform_mask(mask.astype(kind), planned(spec, 3))
+            assert moved.dtype == kind and moved.shape == mask.shape and set(np.unique(moved)) <= set(range(5))
+    np.testing.assert_array_equal(transform_mask(mask.astype(np.uint8), {"flip": True}), mask[:, ::-1])
+    assert (transform_mask(np.ones((HEIGHT, WIDTH), np.uint8), {"shift_x": 0.5}) == ([0] * 64 + [1] * 64)).all()
+
+
+def test_cutmix_takes_the_partners_mask() -> None:
+    how = mix.cutmix(0.5, 0.5, 0.5)
+    own, other = np.ones((HEIGHT, WIDTH), np.uint8), np.full((HEIGHT, WIDTH), 2, np.uint8)
+    mixed = transform_mask(own, {"mix": how}, other)
+    assert (mixed == 2).mean() == pytest.approx(1 - mix.share(how, HEIGHT, WIDTH))
+    np.testing.assert_array_equal(transform_mask(own, {"mix": mix.mixup(0.5)}, other), own)
