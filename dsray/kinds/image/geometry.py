@@ -4,6 +4,7 @@ Coordinates are continuous: pixel i covers [i, i + 1), so the centre of an image
 Axes: H height, W width, C channels.
 """
 
+import math
 from typing import Any
 
 import cv2
@@ -15,9 +16,6 @@ from dsray.kinds.image.objects import Matrix
 
 STEPS = frozenset({"rotate", "scale", "shift_x", "shift_y", "shear", "flip", "vertical_flip", "crop", "corners"})
 """The parameters that move pixels."""
-
-_TO_CENTRES = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-"""A pixel's number → the coordinates of its centre."""
 
 
 def homography(params: dict[str, Any], height: int, width: int) -> Matrix:
@@ -41,23 +39,56 @@ def homography(params: dict[str, Any], height: int, width: int) -> Matrix:
 
 def warp(pixels_HWC: Pixels, params: dict[str, Any]) -> Pixels:
     """Bilinear; beyond the border is the mirror image, or black."""
+    if not STEPS & params.keys():
+        return pixels_HWC
+    height, width, channels = pixels_HWC.shape
     border = cv2.BORDER_CONSTANT if params.get("border") == "black" else cv2.BORDER_REFLECT_101
-    return _warped(pixels_HWC, params, cv2.INTER_LINEAR, border).reshape(pixels_HWC.shape)
+    matrix = _between_centres(homography(params, height, width))
+    source = cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2RGBA) if channels == 3 else pixels_HWC
+    margins = _margins(matrix, height, width)
+    if sum(margins[:2]) <= height and sum(margins[2:]) <= width:
+        source = cv2.copyMakeBorder(source, *margins, border)
+        matrix = matrix @ np.array([[1.0, 0, -margins[2]], [0, 1, -margins[0]], [0, 0, 1]])
+    out = _warped(source, matrix, (width, height), "corners" not in params, cv2.INTER_LINEAR, border)
+    out = cv2.cvtColor(out, cv2.COLOR_RGBA2RGB) if channels == 3 else out
+    return np.asarray(out, np.uint8).reshape(pixels_HWC.shape)
 
 
 def warp_mask(mask_HW: NDArray[Any], params: dict[str, Any]) -> NDArray[Any]:
     """The nearest pixel's class; 0 beyond the border."""
-    return _warped(mask_HW, params, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
-
-
-def _warped(pixels: NDArray[Any], params: dict[str, Any], how: int, border: int) -> NDArray[Any]:
     if not STEPS & params.keys():
-        return pixels
-    height, width = pixels.shape[:2]
-    matrix = np.linalg.inv(_TO_CENTRES) @ homography(params, height, width) @ _TO_CENTRES
-    if "corners" in params:
-        return np.asarray(cv2.warpPerspective(pixels, matrix, (width, height), flags=how, borderMode=border))
-    return np.asarray(cv2.warpAffine(pixels, matrix[:2], (width, height), flags=how, borderMode=border))
+        return mask_HW
+    height, width = mask_HW.shape
+    matrix = _between_centres(homography(params, height, width))
+    affine = "corners" not in params
+    return np.asarray(_warped(mask_HW, matrix, (width, height), affine, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT))
+
+
+def _between_centres(homography_33: Matrix) -> Matrix:
+    """The same map between the numbers of pixels."""
+    half = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+    return np.asarray((np.eye(3) - half) @ homography_33 @ (np.eye(3) + half))
+
+
+def _margins(matrix: Matrix, height: int, width: int) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right): how many pixels beyond the source the target sees.
+
+    With them and a fourth channel OpenCV's vectorised path serves every pixel: half the time, the same pixels.
+    """
+    corner_34 = np.array([[0, width - 1, width - 1, 0], [0, 0, height - 1, height - 1], [1, 1, 1, 1]], float)
+    x_4, y_4, w_4 = np.linalg.inv(matrix) @ corner_34
+    if w_4.min() <= 0.1:  # at the horizon of a perspective
+        return height, height, width, width
+    x_4, y_4 = x_4 / w_4, y_4 / w_4
+    beyond = (-y_4.min(), y_4.max() - height, -x_4.min(), x_4.max() - width)
+    top, bottom, left, right = (max(0, math.ceil(reach) + 2) for reach in beyond)
+    return top, bottom, left, right
+
+
+def _warped(source: Any, matrix: Matrix, size: tuple[int, int], affine: bool, how: int, border: int) -> Any:
+    if affine:
+        return cv2.warpAffine(source, matrix[:2], size, flags=how, borderMode=border)
+    return cv2.warpPerspective(source, matrix, size, flags=how, borderMode=border)
 
 
 def _quadrangle(shifts: list[float]) -> Matrix:
