@@ -27,7 +27,7 @@ def photo(seed: int, height: int = 96, width: int = 128, channels: int = 3) -> P
         coarse = rng.normal(size=(cells, cells, channels)) / cells
         total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(total.shape)
     low, high = total.min(), total.max()
-    return ((total - low) / (high - low) * 255).astype(np.uint8)
+    return ((total - low) / max(high - low, 1e-9) * 255).astype(np.uint8)
 
 
 def saved(image: Image.Image | Pixels, format: str, **options: Any) -> bytes:
