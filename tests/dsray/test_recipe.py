@@ -27,6 +27,7 @@ def problem(text: str) -> str:
 def test_the_recipe_that_ships_is_right():
     digits = recipe.load(Path("recipes/digits.yaml"))
     assert [rule for rule, *_ in digits.select.drop.ranges()] == [
+        "truncated",
         "min_side",
         "max_aspect",
         "dark",

@@ -112,8 +112,9 @@ def apply(
 ) -> tuple[bytes, list[Object]]:
     """An encoded sample and its objects → their transformed copy in the same format.
 
-    `own`: steps of the recipe's, on the transformed pixels, before the mixing. `partner`: the other sample, as rendered, of a row whose parameters say `mix`. Raises Undecodable; ValueError when
-    that partner is missing or of another size or mode.
+    `own`: steps of the recipe's, on the transformed pixels, before the mixing. `partner`: the other sample, as
+    rendered, of a row whose parameters say `mix`. Raises Undecodable; ValueError when that partner is missing or of
+    another size or mode.
     """
     image = decode(media)
     height, width = image.height, image.width

@@ -53,7 +53,7 @@ def test_a_row_that_kills_its_process_is_a_crashed_row():
 def test_a_deadly_row_among_others_is_one_crashed_row(raw, monkeypatch):
     real = measure.kind("image")
 
-    def deadly(payload: bytes | None) -> dict:
+    def deadly(payload: bytes | None, own: object = ()) -> dict:
         if payload == b"deadly":
             faulthandler.disable()
             ctypes.string_at(0)  # a segmentation fault, as in a native decoder
