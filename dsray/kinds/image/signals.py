@@ -67,6 +67,9 @@ FACTS = pa.schema(
 )
 """An image's own fact columns."""
 
+_LEVEL = np.arange(256.0)
+_OF_LEVEL = np.stack([_LEVEL, _LEVEL**2, _LEVEL < DARK, _LEVEL > BRIGHT])
+
 cv2.setNumThreads(1)  # Ray runs one task a core
 
 
@@ -121,16 +124,15 @@ def tones(grey_HW: Pixels) -> dict[str, float]:
     """What the grey histogram says: brightness and contrast in grey levels, dark and bright as shares of the pixels,
     low_information as entropy in bits (0 for one flat grey, at most 8)."""
     count_256 = np.asarray(cv2.calcHist([grey_HW], [0], None, [256], [0, 256]), np.float64).ravel()
-    share_256 = count_256 / count_256.sum()
-    level_256 = np.arange(256.0)
-    mean = float(share_256 @ level_256)
-    seen = share_256[share_256 > 0]
+    total, squares, dark, bright = (int(value) for value in _OF_LEVEL @ count_256)  # below 2^53: exact
+    n = int(count_256.sum())  # OpenCV counts in 32-bit floats: above 2^24 it is not quite the number of pixels
+    share = count_256[count_256 > 0] / n
     return {
-        "brightness": mean,
-        "contrast": float(np.sqrt(share_256 @ (level_256 - mean) ** 2)),
-        "dark": float(share_256[:DARK].sum()),
-        "bright": float(share_256[BRIGHT + 1 :].sum()),
-        "low_information": abs(float(seen @ np.log2(seen))),
+        "brightness": total / n,
+        "contrast": math.sqrt(_variance(n, total, squares)),
+        "dark": dark / n,
+        "bright": bright / n,
+        "low_information": abs(float(share @ np.log2(share))),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image
 
 from dsray.kinds.image.codec import (
     MAX_PIXELS,
@@ -24,9 +24,7 @@ from dsray.kinds.image.codec import (
     upright,
 )
 from tests.dsray.kinds.image.pictures import (
-    ADOBE_RGB,
     FORMATS,
-    SRGB,
     images,
     interlaced,
     photo,
@@ -297,41 +295,6 @@ def test_upright_is_decode() -> None:
         np.testing.assert_array_equal(ours, theirs.reshape(ours.shape))
     huge = Image.fromarray(photo(8, 2100, 2100))  # more than one block of Pillow's memory
     np.testing.assert_array_equal(decode(saved(huge, "bmp")).pixels_HWC, np.asarray(huge))
-
-
-def test_a_colour_profile_is_applied() -> None:
-    """Against the definition: linearise by gamma, to XYZ by the primaries, from XYZ by sRGB's, to sRGB's curve."""
-    stored = photo(9)
-    found = decode(saved(stored, "png", icc_profile=profile("Adobe-like")))
-    assert found.profile == "Adobe-like"
-    linear = (stored / 255.0) ** 2.2 @ np.array(ADOBE_RGB) @ np.linalg.inv(np.array(SRGB))
-    linear = np.clip(linear, 0, 1)
-    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
-    assert np.abs(found.pixels_HWC - expected).max() < 3
-    assert np.abs(found.pixels_HWC - expected).mean() < 0.5
-
-
-def test_srgb_itself_changes_nothing() -> None:
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    found = decode(saved(photo(9), "png", icc_profile=srgb))
-    assert found.profile is None
-    np.testing.assert_array_equal(found.pixels_HWC, photo(9))
-
-
-@pytest.mark.parametrize("damage", [b"", b"x", profile("Cut")[:200], profile("Grey", primaries=()), bytes(500)])
-def test_a_profile_that_is_broken_or_of_another_mode_counts_as_none(damage: bytes) -> None:
-    found = decode(saved(photo(9), "jpeg", icc_profile=damage))
-    assert found.profile is None
-    np.testing.assert_array_equal(found.pixels_HWC, decode(saved(photo(9), "jpeg")).pixels_HWC)
-
-
-def test_a_grey_profile_is_applied_and_grey_stays_grey() -> None:
-    stored = photo(9, channels=1)
-    found = decode(saved(stored, "png", icc_profile=profile("Gamma 1.8", primaries=(), gamma=1.8)))
-    assert (found.profile, found.pixels_HWC.shape[2]) == ("Gamma 1.8", 1)
-    linear = (stored / 255.0) ** 1.8
-    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055) * 255
-    assert np.abs(found.pixels_HWC - expected).max() < 3
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])

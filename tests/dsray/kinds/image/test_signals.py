@@ -89,6 +89,11 @@ def test_a_flat_image_has_no_information(level: int) -> None:
     assert (row["dark"], row["bright"]) == (float(level == 0), float(level == 255))
 
 
+def test_a_large_flat_image_has_no_contrast() -> None:
+    found = signals.tones(np.full((5001, 5001), 255, np.uint8))  # more pixels than a 32-bit float counts
+    assert found == {"brightness": 255, "contrast": 0, "dark": 0, "bright": 1, "low_information": 0}
+
+
 def test_the_facts_of_a_file_are_those_of_its_decoding() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
