@@ -43,9 +43,10 @@ def facts(raw: pa.Table, *, kind_name: str, careful: bool = False) -> tuple[pa.T
     measure = kind(kind_name).measure
     columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS])
     one = partial(in_child, measure) if careful else partial(guarded, measure)
+    payloads = (value.as_py() for value in raw["payload"])  # one at a time: a list would hold the shard twice
     rows = [
         {"id": i, "digest": d, **one(p)}
-        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), raw["payload"].to_pylist(), strict=True)
+        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), payloads, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=columns), {}
 
