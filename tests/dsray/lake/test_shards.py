@@ -208,7 +208,7 @@ def test_counts_fit_into_metadata_or_are_refused(counts: dict[str, int]):
     class Kept:
         url = "kept://"
 
-        def create(self, name, data, meta):
+        def create(self, name, data, meta, sha256):
             assert all(value.isascii() and value.isprintable() for value in meta.values())
             assert sum(map(len, [*meta, *meta.values()])) < 1900
             assert json.loads(meta["counts"]) == counts
