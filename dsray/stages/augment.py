@@ -12,7 +12,7 @@ from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
-from dsray.stages.render import counts, each, good, marked, media, sample_table
+from dsray.stages.render import counts, each, good, marked, media, only, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
 VERSION = 2
@@ -43,7 +43,7 @@ def copies(
 ) -> tuple[pa.Table, dict[str, int]]:
     """`copies` rows for every training row; `in` counts the rows that are due: train rows × copies."""
     train = good(samples)
-    train = train.filter(pc.equal(train["split"], "train"))
+    train = only(train, pc.equal(train["split"], "train"))
     tables = [_copy(train, kind_name, seed, spec, number) for number in range(spec["copies"])]
     table = pa.concat_tables(tables)
     return table, counts(table)
@@ -55,7 +55,7 @@ def _copy(train: pa.Table, kind_name: str, seed: int, spec: dict[str, Any], numb
     parents = train["id"].to_pylist()
     params = of_kind.plan(spec, seed, parents, number)
     ids = [keys.row_id("augment", str(seed), parent, str(number)) for parent in parents]
-    payloads = pc.struct_field(train["media"], "bytes").to_pylist()
+    payloads = (value.as_py() for value in pc.struct_field(train["media"], "bytes"))
     made, objects, errors = each(partial(_apply, of_kind), payloads, params, marked(train))
     endings = [path.split(".")[-1] for path in pc.struct_field(train["media"], "path").to_pylist()]
     return sample_table(

@@ -55,9 +55,10 @@ def facts(
     of_own = pa.schema([(name, pa.float64()) for name in own])
     columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS, of_own])
     one = partial(in_child, measure) if careful else partial(guarded, measure)
+    payloads = (value.as_py() for value in raw["payload"])  # one at a time: a list would hold the shard twice
     rows = [
         {"id": i, "digest": d, **one(p)}
-        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), raw["payload"].to_pylist(), strict=True)
+        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), payloads, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=columns), {}
 

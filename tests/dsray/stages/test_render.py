@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dsray import schema
 from dsray.kinds import kind
 from dsray.stages.augment import copies
-from dsray.stages.render import good, samples
+from dsray.stages.render import good, packed, samples
 from rows import raw_table
 
 SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
@@ -82,3 +84,10 @@ def test_a_batch_of_copies_equals_its_halves(rendered):
         for t in (table.slice(0, 7), table.slice(7))
     ]
     assert whole.equals(pa.concat_tables(halves))
+
+
+@given(st.lists(st.none() | st.binary(max_size=9), max_size=20))
+def test_packed_bytes_are_those_of_arrow(values):
+    column = packed(values)
+    column.validate(full=True)
+    assert column.equals(pa.array(values, pa.binary()))
