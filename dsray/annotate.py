@@ -58,7 +58,7 @@ def export(
     if not chosen:
         raise LakeError("There is no such row to label.", "Try --by random.")
     shown = _shown(families, chosen, store, folder)
-    classes = _classes(made["label"], shown)
+    classes = sorted(made["label"].details["classes"])
     if format_ == "coco":
         written: Any = coco.write(shown, classes)
     else:
@@ -172,9 +172,3 @@ def _ending(row: dict[str, Any], fact: dict[str, Any]) -> str:
         return f".{fact['format'].lower()}"
     told = json.loads(row["headers"] or "{}").get("content-type", "").partition(";")[0]
     return mimetypes.guess_extension(told) or Path(row["url"].partition("?")[0]).suffix[:8]
-
-
-def _classes(labels: Manifest, shown: list[Shown]) -> list[str]:
-    """What a person may choose from: every label of the rows, and of the model's classes."""
-    voted = {vote["label"] for row in shown for vote in row.votes}
-    return sorted({*labels.details.get("classes", {}), *voted})

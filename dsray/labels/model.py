@@ -1,8 +1,8 @@
 """A label model: how often each source is right, learned from where sources agree and disagree, without any truth.
 
 One coin a source (Dawid and Skene 1979, with the one parameter of Zhang et al., arXiv:1406.3824): a source that votes
-is right with its own accuracy, else any other class is equally likely; votes are independent given the truth, and whether
-a source votes says nothing. Fitted by EM on counts of distinct vote patterns, so it does not depend on how rows lie in
+is right with its own accuracy, else any other class is equally likely; votes are independent given the truth, and
+whether a source votes says nothing. Fitted by EM on counts of distinct vote patterns, so it does not depend on how rows lie in
 shards. Confidences are not used. It takes three sources that overlap to tell who is right; of two, the prior does.
 
 Axes: P patterns, V votes in them, E (pattern, class voted for) pairs, S sources, K classes.

@@ -31,6 +31,15 @@ def count(votes: pa.ChunkedArray) -> Counter[Pattern]:
     return found
 
 
+def labels(patterns: Mapping[Pattern, int]) -> dict[str, int]:
+    """Label → votes for it."""
+    votes: Counter[str] = Counter()
+    for pattern, count in patterns.items():
+        for _, label in pattern:
+            votes[label] += count
+    return dict(sorted(votes.items()))
+
+
 def sources(
     patterns: Mapping[Pattern, int], rows: int, names: Iterable[str], model: LabelModel | None = None
 ) -> dict[str, dict[str, Any]]:

@@ -139,9 +139,8 @@ def _object(result: dict[str, Any], value: dict[str, Any], name: str, where: str
     wide, high = (number(result.get(side), name, where, f"`{side}`") for side in ("original_width", "original_height"))
     if POLYGON[1] in value:
         points = value.get("points")
-        if not (
-            isinstance(points, list) and len(points) > 2 and all(isinstance(p, list) and len(p) == 2 for p in points)
-        ):
+        pairs = isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
+        if not isinstance(points, list) or not pairs or len(points) < 3:
             wrong(name, where, "`points` is no list of three or more [x, y]")
         flat = [number(part, name, where, "a point") for point in points for part in point]
         labels = _labels(value, POLYGON[1], name, where)

@@ -88,7 +88,8 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         "sources": patterns.sources(counted, rows, names(labellers), model),
         "failed": _failures(asked, names(labellers)),
         "files": matched.told,
-        **({"classes": model.prior} if model else {}),
+        "classes": patterns.labels(counted),
+        **({"prior": model.prior} if model else {}),
     }
     return step.manifest(receipts, balance(rows), details)
 
