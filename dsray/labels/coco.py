@@ -122,7 +122,8 @@ def _object(one: dict[str, Any], name: str, where: str) -> Object | None:
 
 def write(rows: Sequence[Shown], classes: Sequence[str]) -> dict[str, Any]:
     """The rows' labels and objects, each of a category in `classes`, as one COCO file."""
-    categories = sorted({*classes, *(o["label"] or "object" for row in rows for o in row.objects)})
+    named = {row.label for row in rows if row.label is not None}
+    categories = sorted({*classes, *named, *(o["label"] or "object" for row in rows for o in row.objects)})
     numbers = {label: at for at, label in enumerate(categories, 1)}
     images, annotations = [], []
     for at, row in enumerate(rows, 1):

@@ -2,8 +2,9 @@
 
 One coin a source (Dawid and Skene 1979, with the one parameter of Zhang et al., arXiv:1406.3824): a source that votes
 is right with its own accuracy, else any other class is equally likely; votes are independent given the truth, and
-whether a source votes says nothing. Fitted by EM on counts of distinct vote patterns, so it does not depend on how rows lie in
-shards. Confidences are not used. It takes three sources that overlap to tell who is right; of two, the prior does.
+whether a source votes says nothing. Fitted by EM on counts of distinct vote patterns, so it does not depend on how
+rows lie in shards. Confidences are not used. It takes three sources that overlap to tell who is right; of two, what a
+source begins with decides.
 
 Axes: P patterns, V votes in them, E (pattern, class voted for) pairs, S sources, K classes.
 """
@@ -14,11 +15,15 @@ from math import exp, fsum, log
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 Pattern = tuple[tuple[str, str], ...]
 """The (source, label) votes of a row."""
 
-ROUNDS = 200
+ROUNDS = 100
+_DIGITS = 12
+"""Of accuracies and shares after each round: where sources are even, noise of the last bits would grow and choose."""
+
 _RIGHT, _TRIES = 2.0, 3.0
 """A source begins as one that was right two times in three; a class as one seen once."""
 
@@ -30,7 +35,7 @@ class LabelModel(NamedTuple):
     prior: dict[str, float]
 
 
-def fit(patterns: Mapping[Pattern, int]) -> LabelModel:
+def fit(patterns: Mapping[Pattern, int], rounds: int = ROUNDS) -> LabelModel:
     """EM from the shares of the votes, a fixed number of rounds. O(votes in distinct patterns) a round."""
     counted: Counter[Pattern] = Counter()
     for pattern, rows in patterns.items():
@@ -52,10 +57,11 @@ def fit(patterns: Mapping[Pattern, int]) -> LabelModel:
     tries_S = np.bincount(source_V, rows_V, n_S)
 
     q_E = np.bincount(pair_V, minlength=len(pairs_E)) / np.bincount(pattern_V, minlength=n_P)[pattern_E]
-    prior_K = (np.bincount(class_E, rows_E * q_E, n_K) + 1) / (rows_P.sum() + n_K)
+    prior_K = _even((np.bincount(class_E, rows_E * q_E, n_K) + 1) / (rows_P.sum() + n_K))
     accuracy_S = np.full(n_S, _RIGHT / _TRIES)
-    for _ in range(ROUNDS):
-        accuracy_S = (np.bincount(source_V, rows_V * q_E[pair_V], n_S) + _RIGHT) / (tries_S + _TRIES)
+    for _ in range(rounds):
+        right_S = np.bincount(source_V, rows_V * q_E[pair_V], n_S)
+        accuracy_S = _even((right_S + _RIGHT) / (tries_S + _TRIES))
         odds_S = np.log(accuracy_S / (1 - accuracy_S)) + np.log(max(n_K - 1, 1))
         up_E = np.log(prior_K[class_E]) + np.bincount(pair_V, odds_S[source_V], len(pairs_E))
         top_P = np.zeros(n_P)
@@ -68,10 +74,15 @@ def fit(patterns: Mapping[Pattern, int]) -> LabelModel:
         mass_K = prior_K * (rows_P @ idle_P) + np.bincount(
             class_E, rows_E * (q_E - prior_K[class_E] * idle_P[pattern_E]), n_K
         )
-        prior_K = (mass_K + 1) / (rows_P.sum() + n_K)
+        prior_K = _even((mass_K + 1) / (rows_P.sum() + n_K))
     return LabelModel(
         dict(zip(sources, accuracy_S.tolist(), strict=True)), dict(zip(classes, prior_K.tolist(), strict=True))
     )
+
+
+def _even(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounded, and inside (0, 1)."""
+    return np.clip(np.round(shares, _DIGITS), 10.0**-_DIGITS, 1 - 10.0**-_DIGITS)
 
 
 def posterior(votes: Sequence[tuple[str, str]], model: LabelModel) -> dict[str, float]:

@@ -24,7 +24,7 @@ def read_csv(data: bytes, name: str, fields: Fields) -> Sheet:
         lines = ((f"line {reader.line_num}", row) for row in reader)
         said = tuple(one for where, row in lines if (one := _said(_whole(row, name, where), name, where, key, fields)))
     except csv.Error as error:
-        wrong(name, f"line {reader.line_num}", f"not CSV: {error}")
+        wrong(name, f"line {reader.reader.line_num}", f"not CSV: {error}")
     return Sheet(by, said)
 
 

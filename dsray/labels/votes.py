@@ -31,7 +31,7 @@ def combine(votes: Sequence[Vote], how: str = "precedence", model: LabelModel | 
     if how == "precedence":
         label, sure = votes[0]["label"], votes[0]["confidence"]
     elif how == "majority":
-        label = _first_of_most({label: fsum(_weights(votes, label)) for label in _labels(votes)})
+        label = _first_of_most({label: round(fsum(_weights(votes, label)), 12) for label in _labels(votes)})
         sure = fsum(_weights(votes, label)) / len(votes)
     else:
         assert model
