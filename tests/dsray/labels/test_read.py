@@ -112,7 +112,7 @@ def test_coco_boxes_polygons_and_the_class_of_an_image_of_one():
         ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, "3", 1]}]}, "is '3', not a number"),
         ({"annotations": [{"image_id": 1, "category_id": 1, "segmentation": [[1, 2, 3]]}]}, "`segmentation`"),
         ({"annotations": ["x"]}, "annotations entry 1: not a JSON object"),
-        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "images entry 2: the id 1 is missing, or"),
+        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "images entry 2: the id 1 is"),
         ({"images": [{"id": 1}], "annotations": []}, "images entry 1: there is no 'file_name'"),
     ],
 )  # fmt: skip

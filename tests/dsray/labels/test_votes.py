@@ -12,9 +12,9 @@ def votes(*said: tuple) -> list[dict]:
     return [{"source": s, "label": c, "confidence": sure} for s, c, sure in said]
 
 
-ANY = st.lists(
-    st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.floats(0, 1)), min_size=1, max_size=8
-).map(lambda said: votes(*said))
+ANY = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"), st.floats(0, 1)), min_size=1, max_size=8).map(
+    lambda said: votes(*said)
+)
 MODEL = LabelModel({"a": 0.9, "b": 0.6, "c": 0.3}, {"x": 0.5, "y": 0.3, "z": 0.2})
 
 

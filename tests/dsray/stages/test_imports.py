@@ -8,7 +8,13 @@ from dsray.lake import shards
 from dsray.stages import imports
 from rows import raw_table
 
-URLS = ["http://site/a/x.png", "http://site/b/x.png", "file:///d/b%20c/y.png", "s3://b/t.tar#in/z.png", "http://s/q.png?v=1"]  # fmt: skip
+URLS = [
+    "http://site/a/x.png",
+    "http://site/b/x.png",
+    "file:///d/b%20c/y.png",
+    "s3://b/t.tar#in/z.png",
+    "http://s/q.png?v=1",
+]
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def labels_of(found, table) -> dict[str, list[str]]:
 )
 def test_a_path_is_the_end_of_the_urls_path(key, found, raws, store, tmp_path):
     told = matched(f"path,label\n{key},cat\n", raws, store, tmp_path)
-    assert labels_of(told, raws[1]) == dict.fromkeys(found, ["cat"])
+    assert labels_of(told, raws[1]) == {url: ["cat"] for url in found}
     assert told.told["file:l.csv"] == {
         "labels": 1, "matched": int(bool(found)), "unmatched": int(not found), "repeated": 0}  # fmt: skip
 

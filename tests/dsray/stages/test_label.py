@@ -1,8 +1,10 @@
 """label: every labeller is asked, all answers are kept with their source, and combined; a label row each raw row."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsray import recipe, schema
@@ -22,8 +24,6 @@ HERE = "labellers"
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
-    from pathlib import Path
-
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
@@ -121,6 +121,7 @@ WAYS = [DIGIT, rule("odd"), SOURCE, rule("sure")]
 
 
 @pytest.mark.parametrize("how", ["precedence", "majority", "model"])
+@settings(max_examples=8)
 @given(cut=st.integers(0, 24), order=st.permutations(range(24)))
 def test_a_batch_equals_its_halves_and_order_changes_nothing(how, cut, order, raw):
     whole, _ = made(raw, how)
