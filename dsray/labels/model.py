@@ -54,6 +54,7 @@ def fit(patterns: Mapping[Pattern, int], rounds: int = ROUNDS) -> LabelModel:
     pairs_E, pair_V = np.unique(pattern_V * n_K + class_V, return_inverse=True)
     pattern_E, class_E = pairs_E // n_K, pairs_E % n_K
     rows_E, rows_V = rows_P[pattern_E], rows_P[pattern_V]
+    first_P = np.flatnonzero(np.diff(pattern_E, prepend=-1))  # where each pattern's pairs begin: all have some
     tries_S = np.bincount(source_V, rows_V, n_S)
 
     q_E = np.bincount(pair_V, minlength=len(pairs_E)) / np.bincount(pattern_V, minlength=n_P)[pattern_E]
@@ -64,8 +65,7 @@ def fit(patterns: Mapping[Pattern, int], rounds: int = ROUNDS) -> LabelModel:
         accuracy_S = _even((right_S + _RIGHT) / (tries_S + _TRIES))
         odds_S = np.log(accuracy_S / (1 - accuracy_S)) + np.log(max(n_K - 1, 1))
         up_E = np.log(prior_K[class_E]) + np.bincount(pair_V, odds_S[source_V], len(pairs_E))
-        top_P = np.zeros(n_P)
-        np.maximum.at(top_P, pattern_E, up_E)
+        top_P = np.maximum(0, np.maximum.reduceat(up_E, first_P))
         rest_P = np.maximum(0, 1 - np.bincount(pattern_E, prior_K[class_E], n_P)) * np.exp(-top_P)
         likely_E = np.exp(up_E - top_P[pattern_E])
         sum_P = rest_P + np.bincount(pattern_E, likely_E, n_P)

@@ -108,6 +108,25 @@ def test_a_label_model_learns_from_all_shards_who_is_right(ray_session, tmp_path
     assert np.mean(right) >= 0.95 and details["labelled"] == len(rows)
 
 
+def test_rules_see_facts_and_payloads_and_their_failures_stop_nothing(ray_session, tmp_path: Path, pictures: Path):
+    rules = [
+        {"rule": {"function": f"labellers:{name}", "media": name == "heavy"}} for name in ("odd", "bright", "heavy")
+    ]
+    with lake(tmp_path / "lake") as store:
+        made = build.run(wanted(pictures, *rules, combine="majority"), store, Silent(), until="label").made
+        rows, facts = rows_of(store, made["label"]), rows_of(store, made["measure"])
+    details = made["label"].details
+    assert details["failed"] == {"rule:labellers:odd": {"KeyError": SHARDS * EACH}}, "there is no caption"
+    assert [details["sources"][f"rule:labellers:{name}"]["coverage"] for name in ("odd", "bright", "heavy")] == [
+        0,
+        1,
+        1,
+    ]
+    for row, fact in zip(rows, facts, strict=True):
+        assert row["votes"][0]["label"] == ("bright" if fact["brightness"] > 40 else "dark")
+    assert details["conflicts"] == len(rows) and {row["agreement"] for row in rows} == {0.5}
+
+
 def pa_votes(rows: list[dict]):
     import pyarrow as pa
 

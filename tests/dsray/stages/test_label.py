@@ -1,7 +1,5 @@
 """label: every labeller is asked, all answers are kept with their source, and combined; a label row each raw row."""
 
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -20,11 +18,6 @@ DIGIT = {"pattern": {"column": "caption", "regex": r"digit (\d)"}}
 WORD = {"pattern": {"column": "caption", "regex": r"(one|two)"}}
 SOURCE = {"column": {"name": "source"}}
 HERE = "labellers"
-
-
-@pytest.fixture(autouse=True)
-def _importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 def rule(function: str, **more) -> dict:
