@@ -74,6 +74,7 @@ def check(recipe: Recipe) -> None:
     """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
     for name, wanted in recipe.synthesize.items():
         train.preset(name, wanted.preset)
+    label.check(recipe)
 
 
 def plan(recipe: Recipe, store: Store) -> list[Planned]:
