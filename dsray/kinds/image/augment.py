@@ -4,7 +4,7 @@ Axes: N rows, H height, W width, C channels.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any
@@ -81,10 +81,14 @@ def apply(
     params: dict[str, Any],
     objects: Sequence[Object] = (),
     partner: Marked | None = None,
+    own: Sequence[Callable[[Pixels], Pixels]] = (),
 ) -> Marked:
     """An encoded sample → its transformed copy in the same format. Raises Undecodable."""
     image = decode(media)
-    return encode(transform(image.pixels_HWC, params), image.format), list(objects)
+    pixels_HWC = transform(image.pixels_HWC, params)
+    for step in own:
+        pixels_HWC = step(pixels_HWC)
+    return encode(pixels_HWC, image.format), list(objects)
 
 
 def transform(pixels_HWC: Pixels, params: dict[str, Any]) -> Pixels:
