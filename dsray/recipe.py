@@ -239,8 +239,9 @@ def parse(text: str, name: str = "recipe") -> Recipe:
     try:
         return form.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(form, name, root, dict(p)) for p in error.errors()]
-        raise RecipeError("\n".join(problems)) from error
+        found = error.errors()
+        found = [p for p in found if p["loc"] == ("kind",)] or found  # of another kind all else may be right
+        raise RecipeError("\n".join(_problem(form, name, root, dict(p)) for p in found)) from error
 
 
 def _problem(form: type[Recipe], name: str, root: Any, problem: dict[str, Any]) -> str:
