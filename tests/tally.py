@@ -1,4 +1,4 @@
-"""A kind for tests that is no picture: a sample is 2 × 3 × 2 bytes, at most, and a mix the mean weighed by its share."""
+"""A kind for tests that is no picture: a sample is 2 × 3 × 2 bytes, and a mix the mean weighed by its share."""
 
 from collections.abc import Mapping
 from typing import Any

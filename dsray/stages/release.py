@@ -223,7 +223,7 @@ def release_table(samples: pa.Table, params: dict[str, Any]) -> pa.Table:
         columns["tensor"] = tensors(samples["media"], of_kind, params["form"], params["shape"])
     table = pa.table(columns)
     features = features_of(table.schema, params["kind"], classes)
-    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)})
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
 def _numbers(labels: Any, classes: list[str]) -> pa.Array:
@@ -259,7 +259,7 @@ def tensors(media: pa.ChunkedArray, of_kind: Kind, form: dict[str, Any], shape: 
 
 
 def features_of(columns: pa.Schema, kind_name: str, classes: list[str]) -> dict[str, Any]:
-    """Hugging Face's description of the columns."""
+    """Hugging Face's description of the columns. Fields of structs keep their order: else `datasets` ignores them."""
     features = {field.name: _feature(field.type) for field in columns}
     features[kind(kind_name).COLUMN] = kind(kind_name).FEATURE
     if classes:

@@ -1,5 +1,7 @@
 """moments: sums that no sharding changes, and what loaders make of bytes with them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,7 +24,7 @@ def table_of(array: np.ndarray, splits=None):
 def test_the_moments_are_numpys_whatever_the_sharding(array, cuts):
     table = table_of(array)
     edges = sorted({0, *(min(cut, len(array)) for cut in cuts), len(array)})
-    pieces = [table.slice(low, high - low) for low, high in zip(edges, edges[1:], strict=False)]
+    pieces = [table.slice(low, high - low) for low, high in pairwise(edges)]
     found = merged([moments(piece, kind_name="tally")[0] for piece in pieces])
     whole = array.reshape(-1, 2).astype(np.float64)
     assert found == merged([moments(table, kind_name="tally")[0]])

