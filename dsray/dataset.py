@@ -102,7 +102,7 @@ class Dataset:
         return values(array, {"values": "bytes", **{name: said[name] for name in _FORM if name in said}})
 
     def pandas(self) -> "pandas.DataFrame":
-        """All rows as a DataFrame; images are dicts of `bytes` and `path`."""
+        """All rows as a DataFrame; samples are dicts of `bytes` and `path`."""
         frame: pandas.DataFrame = self.arrow().to_pandas()
         return frame
 
@@ -116,7 +116,8 @@ class Dataset:
         return datasets.Dataset(datasets.table.InMemoryTable(table), info=datasets.DatasetInfo(features=features))
 
     def torch(self, weights: bool = False) -> "torch.utils.data.TensorDataset":
-        """(sample [C, H, W], class int64) pairs in memory; a row without a label has class -1.
+        """(sample [C, H, W], class int64) pairs in memory; a row without a label has class -1, a mixed one the class of
+        its first parent (the second and the share are in the column `mixed`).
 
         Samples are uint8, or float32 when the release says `values`. With `weights` a third number says how often a
         row should be drawn, for torch's WeightedRandomSampler; it is 1 where nothing is said.

@@ -50,8 +50,15 @@ class Own(Model):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    function: str = Field(pattern=r"^[\w.]+:\w+$", description="`module:function`; what else is said here it gets as "
-                          "options.")  # fmt: skip
+    function: str = Field(description="`module:function`; what else is said here it gets as options.")
+
+    @field_validator("function")
+    @classmethod
+    def _module_and_function(cls, name: str) -> str:
+        module, colon, function = name.partition(":")
+        if not (module and colon and function):
+            raise ValueError("it is not `module:function`")
+        return name
 
 
 class Augment(Model):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dsray import build, schema
 from dsray import recipe as recipes
-from dsray import schema
 from dsray.errors import RecipeError
 from dsray.kinds import kind
 from dsray.stages.augment import again, copies, policies
@@ -90,6 +90,43 @@ def test_classes_have_copies_and_transforms_of_their_own():
     for row in made:  # what is said of one class changes no row of another, nor the first copy
         if row["label"] == "a" and row["id"] in plain:
             assert row == plain[row["id"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"classes": {"a": {"ad": 1}}}, "r.yaml:4: augment.classes.a.ad: unknown key; did you mean `add`?"),
+        ({"classes": {"a": {"copies": 65}}}, "augment.classes.a.copies: input should be less than or equal to 64"),
+        ({"own": [{"function": "tally"}]}, "augment.own.0.function: it is not `module:function` (got 'tally')."),
+        ({"evn": 3}, "augment.evn: unknown key; did you mean `even`?"),
+    ],
+)
+def test_a_wrong_policy_is_one_sentence(said, words):
+    text = f"dataset: d\nkind: tally\ncollect: {{f: {{files: {{path: x}}}}}}\naugment: {json.dumps(said)}\n"
+    with pytest.raises(RecipeError) as caught:
+        recipes.parse(text, "r.yaml")
+    assert words in str(caught.value)
+
+
+def test_yaml_numbers_are_labels_and_only_what_is_said_is_kept():
+    said = "{classes: {7: {rotate: 20}}, own: [{function: 'a:b', k: 2}]}"
+    text = f"dataset: d\ncollect: {{f: {{files: {{path: x}}}}}}\naugment: {said}\n"
+    full = recipes.parse(text)
+    assert full.augment and full.augment.model_dump(mode="json")["classes"] == {"7": {"rotate": 20.0}}
+    assert type(full).model_validate(full.model_dump(mode="json")) == full
+
+
+def test_a_build_makes_copies_and_looks_at_numbers_only_when_asked():
+    def names(more: str) -> set[str]:
+        recipe = recipes.parse("dataset: d\ncollect: {f: {files: {path: x}}}\n" + more)
+        return {name for name, *_ in build.stages(recipe)}
+
+    assert not {"augment", "moments"} & names("release: {values: signed}")
+    assert "moments" in names("release: {values: standard}") & names("release: {tensor: true}")
+    assert "augment" not in names("augment: {copies: 0, rotate: 3}")
+    assert "augment" in names("augment: {copies: 0, even: 3}") & names(
+        "augment: {copies: 0, classes: {a: {copies: 1}}}"
+    )
 
 
 def test_a_policy_that_says_what_all_say_is_no_difference():
