@@ -16,7 +16,7 @@ from typing import Any
 HERE = Path(__file__).parent
 BASELINES = HERE.parent / ".venv" / "bench-env"
 """An environment with the optional baselines, made by `make bench`."""
-BASELINED = ("augment",)
+BASELINED = ("augment", "data_plane_ray")
 """The figures that need it; the others see our own packages only."""
 FIGURES = sorted(
     path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "__main__", "protocol", "server")

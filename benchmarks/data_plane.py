@@ -12,13 +12,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -76,8 +76,58 @@ def all_kept(raw: pa.Table) -> pa.Table:
 def quiet(done: int, left: int) -> None: ...
 
 
-def through_dsray(store: Store, raw: Sequence[Receipt], verdicts: Sequence[Receipt]) -> int:
-    """The three stages as a build runs them; returns the rows that came out."""
+class Corpus(NamedTuple):
+    """Raw shards with their verdicts on a file lake, the same payloads in memory, and a pool that was forked before Ray
+    had threads."""
+
+    folder: Path
+    pool: ProcessPoolExecutor
+    parts: list[list[bytes]]
+    ids: list[list[str]]
+    store: Store
+    raw: list[Receipt]
+    verdicts: list[Receipt]
+
+    @property
+    def files(self) -> list[str]:
+        """The raw shards, for others to read."""
+        return [str(self.folder / receipt.name) for receipt in self.raw]
+
+
+@contextmanager
+def corpus(images: int, a_shard: int) -> Iterator[Corpus]:
+    """A lake of `images` photos, and a Ray session."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsray-bench-")))
+        pool = stack.enter_context(ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")))
+        payloads = list(pool.map(photo, range(images), chunksize=100))  # which forks the pool
+        parts = [payloads[low : low + a_shard] for low in range(0, images, a_shard)]
+        tables = [raw_table(part, number * a_shard) for number, part in enumerate(parts)]
+        stack.enter_context(connected())
+        store = open_store(f"file://{folder}")
+        raw = [shards.write_raw(store, "site", table) for table in tables]
+        verdicts = [shards.write(store, f"verdicts/{number}", all_kept(table)) for number, table in enumerate(tables)]
+        yield Corpus(folder, pool, parts, [table["id"].to_pylist() for table in tables], store, raw, verdicts)
+
+
+def timed(lake: Corpus, **how: Any) -> float:
+    """Seconds that dsray takes; what it made is removed, else the next round finds all made."""
+    start = time.perf_counter()
+    assert through_dsray(lake.store, lake.raw, lake.verdicts, **how) == sum(map(len, lake.parts))
+    seconds = time.perf_counter() - start
+    shutil.rmtree(lake.folder / "shards")
+    return seconds
+
+
+def through_dsray(
+    store: Store,
+    raw: Sequence[Receipt],
+    verdicts: Sequence[Receipt],
+    *,
+    render: dict[str, Any] = RENDER,
+    augment: dict[str, Any] | None = AUGMENT,
+) -> int:
+    """The stages as a build runs them; returns the rows that came out of the last."""
 
     def works(stage: str, inputs: Sequence[Any]) -> list[Work]:
         return [Work(shards.name_of(stage, keys.digest(str(n).encode())), read) for n, read in enumerate(inputs)]
@@ -86,9 +136,11 @@ def through_dsray(store: Store, raw: Sequence[Receipt], verdicts: Sequence[Recei
     map_shards(store, measured, partial(facts, kind_name="image"), quiet)
     columns = ["id", "source", "url", "page", "payload"]
     rendered = works("render", [[(r, columns), (v, None)] for r, v in zip(raw, verdicts, strict=True)])
-    real = map_shards(store, rendered, partial(samples, kind_name="image", spec=RENDER), quiet)
+    real = map_shards(store, rendered, partial(samples, kind_name="image", spec=render), quiet)
+    if augment is None:
+        return sum(receipt.rows for receipt in real)
     augmented = works("augment", [[(r, None)] for r in real])
-    made = map_shards(store, augmented, partial(copies, kind_name="image", seed=7, spec=AUGMENT), quiet)
+    made = map_shards(store, augmented, partial(copies, kind_name="image", seed=7, spec=augment), quiet)
     return sum(receipt.rows for receipt in made)
 
 
@@ -102,34 +154,16 @@ def kernels(payloads: Sequence[bytes], params: Sequence[dict[str, Any]]) -> int:
 
 
 def main() -> int:
-    images, a_shard = (1200, 100) if protocol.quick(__doc__) else (8000, 200)
-    cores = os.cpu_count() or 1
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dsray-bench-")))
-        pool = stack.enter_context(ProcessPoolExecutor(cores, multiprocessing.get_context("fork")))
-        payloads = list(pool.map(photo, range(images), chunksize=100))  # which forks the pool, before Ray has threads
-        parts = [payloads[low : low + a_shard] for low in range(0, images, a_shard)]
-        tables = [raw_table(part, number * a_shard) for number, part in enumerate(parts)]
-        params = [image.plan(AUGMENT, 7, table["id"].to_pylist(), 0) for table in tables]
-        stack.enter_context(connected())
-        store = open_store(f"file://{folder}")
-        raw = [shards.write_raw(store, "site", table) for table in tables]
-        verdicts = [shards.write(store, f"verdicts/{number}", all_kept(table)) for number, table in enumerate(tables)]
-
-        def dsray() -> float:
-            start = time.perf_counter()
-            assert through_dsray(store, raw, verdicts) == images
-            seconds = time.perf_counter() - start
-            shutil.rmtree(folder / "shards")  # else the next round finds all made
-            return seconds
+    images, a_shard = (1200, 100) if protocol.quick(__doc__) else (16_000, 500)
+    with corpus(images, a_shard) as lake:
+        params = [image.plan(AUGMENT, 7, ids, 0) for ids in lake.ids]
 
         def bare() -> None:
-            assert sum(pool.map(kernels, parts, params)) == images
+            assert sum(lake.pool.map(kernels, lake.parts, params)) == images
 
-        ours, theirs = (images / seconds for seconds in protocol.medians(5, dsray, bare))
-    print(
-        f"{ours:.0f} images/s through three stages, {theirs:.0f} bare; {cores} cores, {len(parts)} shards of {a_shard}"
-    )
+        ours, theirs = (images / seconds for seconds in protocol.medians(5, partial(timed, lake), bare))
+    print(f"{ours:.0f} images/s through three stages, {theirs:.0f} bare; {os.cpu_count()} cores, "
+          f"{images // a_shard} shards of {a_shard}")  # fmt: skip
     return protocol.verdict("data_plane", ours, theirs, ours / theirs, AT_LEAST, "images/s")
 
 

@@ -80,6 +80,7 @@ def check(recipe: Recipe) -> None:
     steps = recipe.augment.own if recipe.augment else []
     for function in (*recipe.measure.signals.values(), *(own.function for own in steps)):
         plugin.load(function)
+    label.check(recipe)
 
 
 def plan(recipe: Recipe, store: Store) -> list[Planned]:

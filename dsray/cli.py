@@ -82,6 +82,12 @@ def parser() -> argparse.ArgumentParser:
     with_cluster(with_recipe(crawl))
     crawl.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="(run) ask the sources anew")
     with_recipe(verb("plan", _plan, "say what run would do, and why"))
+    label = with_recipe(verb("label", _label, "write the rows that matter most for people to label"))
+    label.add_argument("--out", type=Path, required=True, help="a folder for media and tasks")
+    label.add_argument("--format", choices=["label-studio", "coco"], default="label-studio", help="(label-studio)")
+    label.add_argument("--rows", type=_count, default=200, help="how many rows (200)")
+    label.add_argument("--by", choices=["conflict", "uncertain", "random", "unlabelled"], help="which rows; default: "
+                       "half conflicts, a quarter uncertain, a quarter unlabelled")  # fmt: skip
     submit = with_recipe(verb("submit", _submit, "run a recipe on a Ray cluster through its Jobs API"))
     submit.add_argument("--address", required=True, help="the cluster's dashboard, http://host:8265")
     submit.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew")
@@ -98,6 +104,12 @@ def parser() -> argparse.ArgumentParser:
     verb("schema", _schema, "print the recipe's JSON Schema, for editors")
     with_lake(verb("doctor", _doctor, "check this machine: packages, lake, cores, memory, disk"))
     return top
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
+    return int(text)
 
 
 def _fail(message: str, code: int, options: argparse.Namespace) -> int:
@@ -207,6 +219,16 @@ def _plan(options: argparse.Namespace) -> int:
         planned = build.plan(recipe, store)
     console.plan_table(console.console_of(), planned)
     return WORK_TO_DO if any(step.state != "reuse" for step in planned) else 0
+
+
+def _label(options: argparse.Namespace) -> None:
+    from dsray import annotate
+    from dsray import recipe as recipes
+
+    recipe = recipes.load(options.recipe)
+    with _opened(options, recipe) as store:
+        target = annotate.export(recipe, store, options.out, format_=options.format, rows=options.rows, by=options.by)
+    print(f"The rows to label are in {target}. When it is edited, name it in the recipe: label: [file: {{path: ...}}]")
 
 
 def _submit(options: argparse.Namespace) -> None:

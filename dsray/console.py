@@ -77,7 +77,7 @@ def _result(step: str, manifest: Manifest) -> tuple[str, str]:
             f"{counts['quarantined']:,} quarantined by {len(details['quarantine'])} rules",
         )
     if step == "label":
-        return f"{details['labelled']:,} labelled", ""
+        return f"{details['labelled']:,} labelled", f"{details.get('conflicts', 0):,} conflicts"
     if manifest.stage == "train":
         last = details["curve"][-1] if details.get("curve") else {}
         return (

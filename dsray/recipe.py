@@ -24,7 +24,7 @@ from pydantic import (
 from dsray import kinds, plugin
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
-from dsray.labelling import Labeller
+from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
 
 
@@ -136,6 +136,7 @@ class Recipe(Model):
     collect: dict[Name, Source] = Field(min_length=1, description="Sources by name.")
     measure: Measure = Field(Measure(), description="Facts beyond the kind's own.")
     label: list[Labeller] = Field([], description="Labellers, asked in order.")
+    combine: Combine = Field("precedence", description="How votes become a label: the first, the most, or a model.")
     select: Select = Field(Select(), description="Rules, duplicates, splits.")
     render: Model = Field(Model(), description="The samples' one form.")
     augment: Augment | None = Field(None, description="Copies of training rows; without it none.")

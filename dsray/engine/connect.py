@@ -15,6 +15,7 @@ MEMORY = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_MMAP_THRESHOLD_": str(2**28),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
+    "MALLOC_ARENA_MAX": "1",
 }
 """Environment of workers: they keep the memory that they freed. Else each step of a training and each shard asks the
 kernel for zeroed pages anew, a tenth of all time (DECISIONS.md). A cluster's machines set it themselves."""

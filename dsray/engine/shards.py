@@ -107,6 +107,7 @@ def _made(row: dict[str, Any], store: Store, fn: Map) -> Receipt:
     tables = [shards.read(store, Receipt(**receipt), columns) for receipt, columns in work["inputs"]]
     given = [] if work["given"] is None else [work["given"]]
     table, counts = fn(*given, *tables, careful=_tries() > 0)
+    tables.clear()  # their memory is needed for the encoded shard
     if work["name"].endswith("/"):
         return shards.write_named(store, work["name"].rstrip("/"), table, counts)
     return shards.write(store, work["name"], table, counts)

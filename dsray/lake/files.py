@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from dsray.errors import LakeError
 from dsray.keys import digest
-from dsray.lake.store import HIDDEN, Conflict, Entry, Head, Missing, checked
+from dsray.lake.store import HIDDEN, Conflict, Data, Entry, Head, Missing, checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,13 +55,13 @@ class FileStore:
         data = self.read(name)
         return data, digest(data)
 
-    def create(self, name: str, data: bytes, meta: Mapping[str, str] = {}) -> bool:
+    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> bool:
         path = self._path(name)
         with self._clear(name, "write"):
             if path.exists():
                 return False
             with self._staged(data) as temp, self._locked(name):
-                self._describe(path, data, meta)
+                self._describe(path, sha256 or digest(data), meta)
                 return _link(temp, path)
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:
@@ -70,7 +70,7 @@ class FileStore:
             now = digest(path.read_bytes()) if path.exists() else None
             if now != etag:
                 raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
-            self._describe(path, data, {})
+            self._describe(path, new, {})
             if etag is None:
                 if not _link(temp, path):
                     raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
@@ -152,14 +152,14 @@ class FileStore:
         found = (Path(child.path) for child in _children(path.parent / ".meta") if child.name.startswith(path.name))
         return [sidecar for sidecar in found if _described(sidecar)[0] == path.name]
 
-    def _describe(self, path: Path, data: bytes, meta: Mapping[str, str]) -> None:
-        sidecar = path.parent / ".meta" / f"{path.name}.{digest(data)}.json"
+    def _describe(self, path: Path, sha256: str, meta: Mapping[str, str]) -> None:
+        sidecar = path.parent / ".meta" / f"{path.name}.{sha256}.json"
         if not sidecar.exists():
             with self._staged(json.dumps(dict(meta)).encode()) as temp:
                 _link(temp, sidecar)
 
     @contextmanager
-    def _staged(self, data: bytes) -> Iterator[Path]:
+    def _staged(self, data: Data) -> Iterator[Path]:
         """A file with these bytes, safe on disk, for as long as it takes to give it its name."""
         folder = self._root / ".tmp"
         _make(folder)

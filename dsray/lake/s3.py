@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from dsray.errors import LakeError
 from dsray.keys import digest
-from dsray.lake.store import Conflict, Entry, Head, Missing, checked
+from dsray.lake.store import Conflict, Data, Entry, Head, Missing, checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,12 +97,12 @@ class S3Store:
 
         return self._ask(name, lambda: _again(fetch))
 
-    def create(self, name: str, data: bytes, meta: Mapping[str, str] = {}) -> bool:
-        return self._put(name, data, meta, IfNoneMatch="*") is not None
+    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> bool:
+        return self._put(name, bytes(data), meta, sha256, IfNoneMatch="*") is not None
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        new = self._put(name, data, {}, **condition)
+        new = self._put(name, data, {}, "", **condition)
         if new is None:
             raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
         return new
@@ -162,12 +162,12 @@ class S3Store:
     def _found(self, name: str) -> Any:
         return self._client.head_object(Bucket=self._bucket, Key=self._key(name))
 
-    def _put(self, name: str, data: bytes, meta: Mapping[str, str], **condition: Any) -> str | None:
+    def _put(self, name: str, data: bytes, meta: Mapping[str, str], sha256: str, **condition: Any) -> str | None:
         """A conditional put → the etag, or None when the condition did not hold."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         key, attempt = self._key(name), secrets.token_hex(8)
-        said = {**meta, _ATTEMPT: attempt, _SHA256: digest(data)}
+        said = {**meta, _ATTEMPT: attempt, _SHA256: sha256 or digest(data)}
         for left in reversed(range(_CONFLICT_TRIES)):
             try:
                 made = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)

@@ -1,8 +1,9 @@
 """Shards: one Parquet object a shard, made in memory, put once, with its receipt in the object's metadata."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +12,11 @@ import pyarrow.parquet as pq
 
 from dsray import keys
 from dsray.errors import DamagedError, LakeError
-from dsray.lake.store import Missing, Store
+from dsray.lake.store import Data, Missing, Store
 
 _GROUP_BYTES = 16 * 2**20  # of values in a row group: what a reader holds at once
 _GROUP_ROWS = (64, 65536)
+_AROUND_BYTES = 2**20  # of pages' headers and the footer, more than there are
 _TRIED_ROWS, _TRIED_BYTES = 32, 16384  # of a column of bytes, to see whether they compress
 _LONGEST_COUNTS = 1500  # bytes: S3 keeps 2 KB of metadata in all
 
@@ -30,19 +32,18 @@ class Receipt:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def encode(table: pa.Table) -> bytes:
+def encode(table: pa.Table) -> memoryview:
     """Parquet; zstd 3, but for media that are compressed already. The same rows and schema give the same bytes, however
     the table is cut into chunks."""
     table = table.combine_chunks()
     plain = [f.name for f in table.schema if not _holds_bytes(f.type)]
     zstd = {leaf: "zstd" if _shrinks(values) else "none" for leaf, values in _leaves(table)}
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table, sink, row_group_size=_group_rows(table),
+    written = partial(
+        pq.write_table, table, row_group_size=_group_rows(table),
         compression=zstd, compression_level={leaf: 3 for leaf, codec in zstd.items() if codec == "zstd"},
         use_dictionary=plain, write_statistics=plain, write_page_checksum=True,
     )  # fmt: skip
-    return bytes(sink.getvalue())
+    return _written(written, table.nbytes + _AROUND_BYTES)
 
 
 def name_of(stage: str, key: str) -> str:
@@ -112,17 +113,31 @@ def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: 
     return shard.read(columns=list(columns)).select(tops)
 
 
-def _put(store: Store, name: str, data: bytes, rows: int, counts: Mapping[str, int]) -> Receipt:
+def _put(store: Store, name: str, data: Data, rows: int, counts: Mapping[str, int]) -> Receipt:
     receipt = Receipt(name, keys.digest(data), rows, len(data), dict(counts))
     said = json.dumps(receipt.counts, sort_keys=True, separators=(",", ":"))
     if len(said) > _LONGEST_COUNTS:
         raise ValueError(f"{len(said)} bytes of counts do not fit into an object's metadata")
-    if store.create(name, data, {"digest": receipt.digest, "rows": str(rows), "counts": said}):
+    if store.create(name, data, {"digest": receipt.digest, "rows": str(rows), "counts": said}, receipt.digest):
         return receipt
     found = adopt(store, name)
     if found is None:
         raise Missing(f"{store.url}/{name} was deleted while it was written.", "Run again.")
     return found
+
+
+def _written(write: Callable[[pa.NativeFile], None], room: int) -> memoryview:
+    """What `write` writes, into memory of the size that it should take: one that grows copies all, several times."""
+    buffer = pa.allocate_buffer(room, resizable=True)
+    sink = pa.FixedSizeBufferWriter(buffer)
+    try:
+        write(sink)
+        size = sink.tell()
+    except OSError:  # it takes more, as few rows in many columns may
+        grown = pa.BufferOutputStream()
+        write(grown)
+        return memoryview(grown.getvalue())
+    return memoryview(buffer)[:size].toreadonly()
 
 
 def _group_rows(table: pa.Table) -> int:

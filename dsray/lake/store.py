@@ -16,6 +16,10 @@ HIDDEN = frozenset({".meta", ".tmp", ".locks"})
 _LONGEST_NAME, _LONGEST_PART = 900, 180  # bytes: S3 takes 1024 in all, file systems 255 a part
 
 
+Data = bytes | memoryview
+"""What a store takes: a shard is written from where it was encoded."""
+
+
 class Entry(NamedTuple):
     """An object in a listing; the name is relative to the store's root."""
 
@@ -54,8 +58,11 @@ class Store(Protocol):
     def get(self, name: str) -> tuple[bytes, str]:
         """The bytes and the etag to swap against; raises Missing."""
 
-    def create(self, name: str, data: bytes, meta: Mapping[str, str] = {}) -> bool:
-        """Create-only put. True: made by this call; False: it was there. A lost answer is settled by reading back."""
+    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> bool:
+        """Create-only put. True: made by this call; False: it was there. A lost answer is settled by reading back.
+
+        `sha256` is the digest of the data, from a caller that knows it.
+        """
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:
         """Compare-and-swap; None: it must not exist. The new etag; raises Conflict."""

@@ -16,7 +16,7 @@ from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Augment, Recipe
-from dsray.stages.render import counts, each, good, marked, media, sample_table
+from dsray.stages.render import counts, each, good, marked, media, only, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
 VERSION = 3
@@ -87,19 +87,20 @@ def copies(
     """
     of_kind = kind(kind_name)
     train = good(samples)
-    train = train.filter(pc.equal(train["split"], "train"))
+    train = only(train, pc.equal(train["split"], "train"))
     ids, labels = train["id"].to_pylist(), train["label"].to_pylist()
     due = [(row, copy) for row, label in enumerate(labels) for copy in range(classes.get(label, spec)["copies"])]
     transforms = _transforms(of_kind, seed, ids, [classes.get(label, spec) for label in labels], own)
-    payloads = pc.struct_field(train["media"], "bytes").to_pylist()
-    marks = marked(train)
+    payloads, marks = pc.struct_field(train["media"], "bytes"), marked(train)
     place = {row_id: row for row, row_id in enumerate(ids)}
+
+    def sample(row: int) -> Marked:  # one at a time: a list of payloads would hold the shard twice
+        return payloads[row].as_py(), marks[row] or []
 
     def make(row: int, copy: int) -> Marked:
         transform = transforms[row, copy]
-        other = place.get(transform.get("partner", ""))
-        partner = None if other is None else (payloads[other], marks[other] or [])
-        return again(of_kind, transform, (payloads[row], marks[row] or []), partner)
+        partner = sample(place[transform["partner"]]) if "partner" in transform else None
+        return again(of_kind, transform, sample(row), partner)
 
     made, objects, errors = each(make, [row for row, _ in due], [copy for _, copy in due])
     table = _table(train, due, seed, [transforms[one] for one in due], made, objects, errors)

@@ -2,7 +2,9 @@
 
 import multiprocessing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +19,7 @@ from dsray.stages.step import Made, Step, Work, balance, digests
 VERSION = 2
 
 _ROW_LIMIT_S = 60
-_ROW_LIMIT_BYTES = 4 * 2**30
+_ROW_LIMIT_BYTES = 4 * 2**30  # beyond what the worker has mapped: Ray's object store alone may be more
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -53,9 +55,10 @@ def facts(
     of_own = pa.schema([(name, pa.float64()) for name in own])
     columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS, of_own])
     one = partial(in_child, measure) if careful else partial(guarded, measure)
+    payloads = (value.as_py() for value in raw["payload"])  # one at a time: a list would hold the shard twice
     rows = [
         {"id": i, "digest": d, **one(p)}
-        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), raw["payload"].to_pylist(), strict=True)
+        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), payloads, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=columns), {}
 
@@ -89,7 +92,9 @@ def in_child(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes |
 def _limited(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | None, there: Any) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (_ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
+    with suppress(OSError):  # only Linux says it, and only there this limit holds
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + _ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     there.send(guarded(measure, payload))
     there.close()

@@ -1,9 +1,10 @@
 """raw + verdicts → samples: the kept rows only, each in the recipe's one canonical form."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -57,10 +58,11 @@ def samples(
 ) -> tuple[pa.Table, dict[str, int]]:
     """The kept rows with their media; a row that cannot be rendered stays as a row with `error` and is quarantined."""
     kept = verdicts["kept"]
-    raw, verdicts = raw.filter(kept), verdicts.filter(kept)
+    raw, verdicts = only(raw, kept), only(verdicts, kept)
     ids = raw["id"].to_pylist()
     of_kind = kind(kind_name)
-    made, objects, errors = each(partial(_render, of_kind, spec), raw["payload"].to_pylist(), marked(verdicts))
+    payloads = (value.as_py() for value in raw["payload"])
+    made, objects, errors = each(partial(_render, of_kind, spec), payloads, marked(verdicts))
     table = sample_table(
         raw.num_rows,
         texts,
@@ -93,7 +95,7 @@ def marked(rows: pa.Table) -> list[list[Object] | None]:
 
 
 def each(
-    make: Callable[..., Marked], *arguments: Sequence[Any]
+    make: Callable[..., Marked], *arguments: Iterable[Any]
 ) -> tuple[list[bytes | None], list[list[Object] | None], list[str | None]]:
     """`make` of each row: (media, objects, errors). Any bytes at all end as a row, which stops no other; only what a
     user must mend is raised."""
@@ -118,8 +120,18 @@ def each(
 def media(made: Sequence[bytes | None], paths: Sequence[str]) -> pa.StructArray:
     """The column of schema.MEDIA; null where nothing was made."""
     absent = pa.array([data is None for data in made], pa.bool_())
-    columns = [pa.array(made, pa.binary()), pa.array(paths, pa.string())]
+    columns = [packed(made), pa.array(paths, pa.string())]
     return pa.StructArray.from_arrays(columns, fields=list(schema.MEDIA), mask=absent)
+
+
+def packed(values: Sequence[bytes | None]) -> pa.BinaryArray:
+    """A column of bytes in memory of its size: Arrow's own builder doubles what it has when that is full."""
+    ends = np.cumsum([0, *(len(value or b"") for value in values)])
+    if ends[-1] > np.iinfo(np.int32).max:
+        return pa.array(values, pa.binary())
+    there = pa.array([value is not None for value in values], pa.bool_()).buffers()[1] if None in values else None
+    data = pa.py_buffer(b"".join(value or b"" for value in values))
+    return pa.Array.from_buffers(pa.binary(), len(values), [there, pa.py_buffer(ends.astype(np.int32)), data])
 
 
 def sample_table(rows: int, texts: Sequence[str] = (), **columns: Any) -> pa.Table:
@@ -144,6 +156,9 @@ def counts(samples: pa.Table) -> dict[str, int]:
 
 def good(samples: pa.Table) -> pa.Table:
     """The rows that have media."""
-    if samples["error"].null_count == samples.num_rows:
-        return samples  # a filter would copy
-    return samples.filter(pc.is_null(samples["error"]))
+    return only(samples, pc.is_null(samples["error"]))
+
+
+def only(table: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
+    """The wanted rows; the table itself where that is all of them, since a filter copies."""
+    return table if pc.all(wanted, skip_nulls=False).as_py() else table.filter(wanted)

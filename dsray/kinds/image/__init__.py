@@ -1,10 +1,11 @@
-"""Images: JPEG, PNG, WebP, GIF (first frame), BMP and TIFF. Pixels are uint8, grey or RGB."""
+"""Images: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF and AVIF. Pixels are uint8, grey or sRGB."""
 
 from dsray.kinds.image.augment import Augment, apply, plan
 from dsray.kinds.image.codec import Decoded, Undecodable, decode, encode, from_arrays, to_arrays
+from dsray.kinds.image.features import features
 from dsray.kinds.image.render import Render, extension, render, thumbnail
 from dsray.kinds.image.signals import BOUNDS, FACTS, FLAGS, MEANINGS, measure
-from dsray.kinds.image.signature import signature
+from dsray.kinds.image.signature import orientations, signature
 
 QUALITY = "side"
 COLUMN = "image"
@@ -26,8 +27,10 @@ __all__ = [
     "decode",
     "encode",
     "extension",
+    "features",
     "from_arrays",
     "measure",
+    "orientations",
     "plan",
     "render",
     "signature",

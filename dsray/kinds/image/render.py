@@ -1,25 +1,49 @@
-"""Raw bytes → the recipe's one canonical form: a square of one size, mode and format."""
+"""Raw bytes → the recipe's one canonical form: one size, mode and format; boxes and polygons follow the pixels."""
 
+import io
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from PIL import Image, ImageOps
-from pydantic import Field
+import numpy as np
+from PIL import Image
+from pydantic import Field, model_validator
 
 from dsray.collection import Model
-from dsray.kinds import Marked, Object
 from dsray.kinds.image.codec import Undecodable, encode_image, upright
+from dsray.kinds.image.entropy import offset
+from dsray.kinds.image.objects import Object, move
 
 _ANTIALIASED = Image.Resampling.BICUBIC
+
+Side = Annotated[int, Field(ge=4, le=4096)]
 
 
 class Render(Model):
     """The one form that all samples get."""
 
-    side: int = Field(64, ge=4, le=4096, description="Pixels of both sides.")
+    side: Side | None = Field(64, description="Pixels of both sides.")
+    size: tuple[Side, Side] | None = Field(None, description="Width and height in pixels, instead of `side`.")
     mode: Literal["L", "RGB"] = Field("RGB", description="Grey or colour.")
     format: Literal["png", "jpeg", "webp"] = Field("png", description="Encoding; png is lossless.")
-    fit: Literal["pad", "crop", "stretch"] = Field("pad", description="How another aspect becomes a square.")
+    quality: int = Field(95, ge=1, le=100, description="Of jpeg and webp; colour keeps its full resolution in jpeg.")
+    fit: Literal["pad", "crop", "stretch", "inside"] = Field(
+        "pad", description="How another aspect fits: bars, cut off, distorted, or kept with the longer side fitting."
+    )
+    anchor: Literal["centre", "entropy"] = Field(
+        "centre", description="What a crop keeps: the middle, or the window with the most information."
+    )
+    fill: int = Field(0, ge=0, le=255, description="Grey level of the bars.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _size_instead_of_side(cls, data: Any) -> Any:
+        return {"side": None} | data if isinstance(data, dict) and data.get("size") is not None else data
+
+    @model_validator(mode="after")
+    def _one_size(self) -> "Render":
+        if (self.side is None) == (self.size is None):
+            raise ValueError("needs either `side` or `size`")
+        return self
 
 
 def extension(spec: dict[str, Any]) -> str:
@@ -27,15 +51,18 @@ def extension(spec: dict[str, Any]) -> str:
     return str(spec["format"])
 
 
-def render(payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ()) -> Marked:
-    """`spec`: side (pixels), mode (L or RGB), format (png, jpeg, webp), fit (pad with black, crop the middle, stretch).
+def render(payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ()) -> tuple[bytes, list[Object]]:
+    """Any image → (its canonical bytes, its objects in pixels of the result). `spec`: the fields of Render.
 
+    `objects` are in pixels of the upright image; one with less than a tenth of its area in sight is dropped.
     Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels. Raises Undecodable.
     """
     image = upright(payload)
     if image.mode != spec["mode"]:
         image = image.convert(spec["mode"])
-    return encode_image(_fitted(image, spec["side"], spec["fit"]), spec["format"]), list(objects)
+    layout = _layout(image, spec)
+    moved = move(objects, layout.homography(), *layout.size) if objects else []
+    return _encoded(_drawn(image, layout, spec.get("fill", 0)), spec), moved
 
 
 def thumbnail(payload: bytes, side: int) -> bytes | None:
@@ -48,12 +75,72 @@ def thumbnail(payload: bytes, side: int) -> bytes | None:
     return encode_image(image, "png")
 
 
-def _fitted(image: Image.Image, side: int, fit: str) -> Image.Image:
-    size = (side, side)
-    if image.size == size:
-        return image
-    if fit == "pad":
-        return ImageOps.pad(image, size, _ANTIALIASED, color=0)
-    if fit == "crop":
-        return ImageOps.fit(image, size, _ANTIALIASED)
-    return image.resize(size, _ANTIALIASED)
+class Layout(NamedTuple):
+    """Which window of the image goes where in the result; pixels."""
+
+    size: tuple[int, int]  # of the result
+    window: tuple[float, float, float, float]  # left, top, right, bottom in the image
+    place: tuple[int, int, int, int]  # left, top, width, height in the result
+
+    def homography(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """[3, 3] source → target in continuous coordinates."""
+        left, top, right, bottom = self.window
+        x, y, width, height = self.place
+        across, down = width / (right - left), height / (bottom - top)
+        return np.array([[across, 0, x - across * left], [0, down, y - down * top], [0, 0, 1]])
+
+
+def _layout(image: Image.Image, spec: dict[str, Any]) -> Layout:
+    width, height = spec.get("size") or (spec["side"], spec["side"])
+    whole = (0.0, 0.0, float(image.width), float(image.height))
+    if spec["fit"] == "crop":
+        return Layout(
+            (width, height), _window(image, width, height, spec.get("anchor", "centre")), (0, 0, width, height)
+        )
+    if spec["fit"] == "stretch":
+        return Layout((width, height), whole, (0, 0, width, height))
+    inner = _contained(image.size, width, height)
+    if spec["fit"] == "inside":
+        return Layout(inner, whole, (0, 0, *inner))
+    return Layout((width, height), whole, (round((width - inner[0]) / 2), round((height - inner[1]) / 2), *inner))
+
+
+def _contained(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """The largest size of the image's aspect within width × height."""
+    if size[0] * height > width * size[1]:
+        return width, max(1, round(size[1] / size[0] * width))
+    return max(1, round(size[0] / size[1] * height)), height
+
+
+def _window(image: Image.Image, width: int, height: int, anchor: str) -> tuple[float, float, float, float]:
+    """The largest window of that aspect: about the middle, or where the information is."""
+    excess = image.width * height - width * image.height  # in whole numbers: an image of that aspect is kept whole
+    wide = width * image.height / height if excess > 0 else float(image.width)
+    high = height * image.width / width if excess < 0 else float(image.height)
+    at = 0.5
+    if excess and anchor == "entropy":
+        at = offset(image, wide / image.width, axis=1) if excess > 0 else offset(image, high / image.height, axis=0)
+    left, top = (image.width - wide) * at, (image.height - high) * at
+    return left, top, left + wide, top + high
+
+
+def _drawn(image: Image.Image, layout: Layout, fill: int) -> Image.Image:
+    x, y, *inner = layout.place
+    whole = (0.0, 0.0, float(image.width), float(image.height))
+    same = image.size == tuple(inner) and layout.window == whole
+    drawn = image if same else image.resize((inner[0], inner[1]), _ANTIALIASED, layout.window)
+    if layout.size == drawn.size:
+        return drawn
+    canvas = Image.new(image.mode, layout.size, fill if image.mode == "L" else (fill, fill, fill))
+    canvas.paste(drawn, (x, y))
+    return canvas
+
+
+def _encoded(image: Image.Image, spec: dict[str, Any]) -> bytes:
+    quality = spec.get("quality", 95)
+    if spec["format"] == "png" or quality == 95:
+        return encode_image(image, spec["format"])
+    out = io.BytesIO()
+    how = {"jpeg": {"subsampling": 0}, "webp": {"method": 4}}[spec["format"]]
+    image.save(out, spec["format"].upper(), quality=quality, **how)
+    return out.getvalue()

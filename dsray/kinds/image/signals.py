@@ -3,6 +3,7 @@
 Axes: H height, W width, C channels. Pixels are uint8 in [0, 255]; grey is ITU-R 601 luma.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from dsray.kinds.image.codec import Pixels, Undecodable, decode
-from dsray.kinds.image.signature import signature
+from dsray.kinds.image.features import LENGTH
+from dsray.kinds.image.features import of_thumbnail as features_of
+from dsray.kinds.image.signature import of_thumbnail as signature_of
+from dsray.kinds.image.signature import shrunk
 
 DARK, BRIGHT = 32, 223
 """A pixel is dark below, bright above: the outer eighths of the range."""
@@ -20,6 +24,7 @@ DARK, BRIGHT = 32, 223
 MEANINGS = {
     "side": "Shorter side, pixels.",
     "aspect": "Longer side over shorter side.",
+    "megapixels": "Width times height, million pixels.",
     "dark": f"Share of pixels darker than {DARK}.",
     "bright": f"Share of pixels brighter than {BRIGHT}.",
     "low_information": "Entropy of grey levels, bits; 0 is one flat grey.",
@@ -28,28 +33,42 @@ MEANINGS = {
     "blur": "Variance of the Laplacian; low is blurred.",
     "colourfulness": "Hasler and Süsstrunk's colourfulness: 0 is grey, above 60 vivid.",
 }
+
 """Signal → what it says; the order is that of the rules."""
 
-FLAGS: dict[str, tuple[str, bool]] = {}
+SIGNALS = tuple(MEANINGS)
+
+FLAGS = {
+    "truncated": ("The file ends early; at least a quarter of its rows could be decoded.", True),
+    "animated": ("More than one frame or page; the first one counts.", False),
+    "transparent": ("Some pixel is not opaque; it is laid on white.", False),
+}
+"""What is true of an image or not, and whether such images are dropped by default."""
 
 BOUNDS = {
     "min_side": ("side", "min", "Shorter side, pixels."),
     "max_aspect": ("aspect", "max", "Longer side over shorter side."),
 }
-
-SIGNALS = tuple(MEANINGS)
+"""Shorthand of a rule → its signal, the limit that it sets, what it says."""
 
 FACTS = pa.schema(
     [
-        ("format", pa.string()),  # jpeg, png, webp, gif, bmp, tiff
+        ("format", pa.string()),  # jpeg, png, webp, gif, bmp, tiff, avif
         ("width", pa.int32()),  # pixels, upright
         ("height", pa.int32()),
         ("mode", pa.string()),  # as stored: L, RGB, RGBA, P, CMYK, ...
         ("channels", pa.int32()),  # as stored
+        ("orientation", pa.int32()),  # EXIF's, 1 to 8; applied
+        ("profile", pa.string()),  # name of an ICC profile that is not sRGB, else null; applied
+        *((flag, pa.bool_()) for flag in FLAGS),
         *((signal, pa.float64()) for signal in SIGNALS),
+        ("features", pa.list_(pa.uint8(), LENGTH)),  # see features.py
     ]
 )
 """An image's own fact columns."""
+
+_LEVEL = np.arange(256.0)
+_OF_LEVEL = np.stack([_LEVEL, _LEVEL**2, _LEVEL < DARK, _LEVEL > BRIGHT])
 
 cv2.setNumThreads(1)  # Ray runs one task a core
 
@@ -64,19 +83,26 @@ def measure(
         image = decode(payload or b"")
     except Undecodable as undecodable:
         return row | {"error": undecodable.reason}
+    height, width = image.height, image.width
     grey_HW = grey(image.pixels_HWC)
+    grey_32 = shrunk(grey_HW)
     return row | {
-        "signature": signature(grey_HW),
+        "signature": signature_of(grey_32),
         "format": image.format,
-        "width": image.width,
-        "height": image.height,
+        "width": width,
+        "height": height,
         "mode": image.mode,
         "channels": image.channels,
-        "side": float(min(image.width, image.height)),
-        "aspect": max(image.width, image.height) / min(image.width, image.height),
+        "orientation": image.orientation,
+        "profile": image.profile,
+        **{flag: getattr(image, flag) for flag in FLAGS},
+        "side": float(min(width, height)),
+        "aspect": max(width, height) / min(width, height),
+        "megapixels": width * height / 1e6,
         "blur": blur(grey_HW),
         **tones(grey_HW),
         "colourfulness": colourfulness(image.pixels_HWC),
+        "features": features_of(image.pixels_HWC, grey_32).tolist(),
         **{name: float(signal(image.pixels_HWC)) for name, signal in own.items()},
     }
 
@@ -90,23 +116,23 @@ def grey(pixels_HWC: Pixels) -> Pixels:
 
 def blur(grey_HW: Pixels) -> float:
     """Variance of the Laplacian, in squared grey levels: low means blurred (Pech-Pacheco et al., 2000)."""
-    return _moments(cv2.Laplacian(grey_HW, cv2.CV_16S))[1]
+    edge_HW = cv2.Laplacian(grey_HW, cv2.CV_16S)
+    return _variance(edge_HW.size, _total(edge_HW), _squares(edge_HW))
 
 
 def tones(grey_HW: Pixels) -> dict[str, float]:
     """What the grey histogram says: brightness and contrast in grey levels, dark and bright as shares of the pixels,
     low_information as entropy in bits (0 for one flat grey, at most 8)."""
     count_256 = np.asarray(cv2.calcHist([grey_HW], [0], None, [256], [0, 256]), np.float64).ravel()
-    share_256 = count_256 / count_256.sum()
-    level_256 = np.arange(256.0)
-    mean = float(share_256 @ level_256)
-    seen = share_256[share_256 > 0]
+    total, squares, dark, bright = (int(value) for value in _OF_LEVEL @ count_256)  # below 2^53: exact
+    n = int(count_256.sum())  # OpenCV counts in 32-bit floats: above 2^24 it is not quite the number of pixels
+    share = count_256[count_256 > 0] / n
     return {
-        "brightness": mean,
-        "contrast": float(np.sqrt(share_256 @ (level_256 - mean) ** 2)),
-        "dark": float(share_256[:DARK].sum()),
-        "bright": float(share_256[BRIGHT + 1 :].sum()),
-        "low_information": abs(float(seen @ np.log2(seen))),
+        "brightness": total / n,
+        "contrast": math.sqrt(_variance(n, total, squares)),
+        "dark": dark / n,
+        "bright": bright / n,
+        "low_information": abs(float(share @ np.log2(share))),
     }
 
 
@@ -115,13 +141,25 @@ def colourfulness(pixels_HWC: Pixels) -> float:
     if pixels_HWC.shape[2] == 1:
         return 0.0
     red, green, blue = cv2.split(pixels_HWC)
-    mean_rg, var_rg = _moments(cv2.subtract(red, green, dtype=cv2.CV_16S))
-    twice = cv2.subtract(cv2.add(red, green, dtype=cv2.CV_16S), cv2.add(blue, blue, dtype=cv2.CV_16S))
-    mean_yb, var_yb = _moments(twice)
-    return float(np.sqrt(var_rg + var_yb / 4) + 0.3 * np.sqrt(mean_rg**2 + mean_yb**2 / 4))
+    r, g, b = (_total(plane) for plane in (red, green, blue))
+    rg, rb, gb = _squares(red, green), _squares(red, blue), _squares(green, blue)
+    n = red.size
+    var_rg = _variance(n, r - g, rg)
+    var_yb = _variance(n, r + g - 2 * b, 2 * rb + 2 * gb - rg) / 4  # (u + v)² = 2u² + 2v² − (u − v)²
+    return math.sqrt(var_rg + var_yb) + 0.3 * math.hypot((r - g) / n, (r + g - 2 * b) / n / 2)
 
 
-def _moments(values_HW: Any) -> tuple[float, float]:
-    """Mean and variance."""
-    mean, deviation = cv2.meanStdDev(values_HW)
-    return float(mean[0, 0]), float(deviation[0, 0]) ** 2
+def _total(values_HW: Any) -> int:
+    return int(cv2.sumElems(values_HW)[0])
+
+
+def _squares(values_HW: Any, others_HW: Any = None) -> int:
+    """The sum of squares, or of squared differences. Exact to 2^51: OpenCV squares a root."""
+    if others_HW is None:
+        return round(cv2.norm(values_HW, cv2.NORM_L2SQR))
+    return round(cv2.norm(values_HW, others_HW, cv2.NORM_L2SQR))
+
+
+def _variance(count: int, total: int, squares: int) -> float:
+    """From sums of integers, without a rounding before the last division."""
+    return (count * squares - total**2) / count**2

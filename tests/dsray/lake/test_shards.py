@@ -74,6 +74,13 @@ def test_big_rows_make_small_row_groups():
     assert sum(big.metadata.row_group(i).num_rows for i in range(big.num_row_groups)) == 2000
 
 
+def test_a_table_that_is_mostly_footer():
+    wide = pa.table({f"c{i}": [i] for i in range(4000)})
+    data = shards.encode(wide)
+    assert len(data) > wide.nbytes + shards._AROUND_BYTES
+    assert pq.read_table(io.BytesIO(data)).equals(wide)
+
+
 def test_pandas_reads_a_shard():
     table = pictures(50)
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(shards.encode(table))), table.to_pandas())
@@ -201,7 +208,7 @@ def test_counts_fit_into_metadata_or_are_refused(counts: dict[str, int]):
     class Kept:
         url = "kept://"
 
-        def create(self, name, data, meta):
+        def create(self, name, data, meta, sha256):
             assert all(value.isascii() and value.isprintable() for value in meta.values())
             assert sum(map(len, [*meta, *meta.values()])) < 1900
             assert json.loads(meta["counts"]) == counts

@@ -205,6 +205,16 @@ def test_images_are_made_again_with_and_without_own_steps():
         replayed(kind("image"), made, table)
 
 
+def test_mixed_images_are_made_again():
+    table = sample_rows([png(drawing(seed)) for seed in range(9)], list("aabbccabc"))
+    spec = IMAGE | {"copies": 4, "mixup": 0.4, "cutmix": 0.4}
+    made, counts = copies(table, kind_name="image", seed=7, spec=spec, own=OWN)
+    hows = {json.loads(one).get("mix", {}).get("how") for one in made["transform"].to_pylist()}
+    assert hows == {"mixup", "cutmix", None} and counts["kept"] == 36
+    assert counts["has:mixed"] == sum('"partner"' in one for one in made["transform"].to_pylist()) < 36
+    replayed(kind("image"), made, table)
+
+
 def test_own_steps_come_last_and_get_numbers_that_are_keyed():
     plain, own = tally(TABLE).to_pylist(), tally(TABLE, own=OWN).to_pylist()
     inverted = 0

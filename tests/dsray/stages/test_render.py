@@ -3,10 +3,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dsray import schema
 from dsray.kinds import kind
-from dsray.stages.render import good, samples
+from dsray.stages.render import good, packed, samples
 from rows import raw_table
 
 SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
@@ -65,3 +67,10 @@ def test_what_few_rows_have_is_counted(raw):
     weighed = verdicts.set_column(place, "weight", pa.array([2.0] * 2 + [None] * (raw.num_rows - 2)))
     _, counts = samples(raw, weighed, kind_name="image", spec=SPEC)
     assert counts["has:weight"] == 2 and "has:objects" not in counts
+
+
+@given(st.lists(st.none() | st.binary(max_size=9), max_size=20))
+def test_packed_bytes_are_those_of_arrow(values):
+    column = packed(values)
+    column.validate(full=True)
+    assert column.equals(pa.array(values, pa.binary()))

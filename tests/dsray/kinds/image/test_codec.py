@@ -1,6 +1,9 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,27 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dsray.kinds.image.codec import MAX_PIXELS, Decoded, Pixels, Undecodable, decode, encode, from_arrays, to_arrays
-from tests.dsray.kinds.image.pictures import FORMATS, images, photo, printed_by_two_processes, saved
+from dsray.kinds.image.codec import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    Decoded,
+    Pixels,
+    Undecodable,
+    decode,
+    encode,
+    from_arrays,
+    to_arrays,
+    upright,
+)
+from tests.dsray.kinds.image.pictures import (
+    FORMATS,
+    images,
+    interlaced,
+    photo,
+    printed_by_two_processes,
+    profile,
+    saved,
+)
 
 HEADS = (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 
@@ -64,11 +86,44 @@ def whole_files() -> dict[str, bytes]:
     return whole | tiffs | strange | {"progressive": saved(photo(1), "jpeg", progressive=True)}
 
 
-@pytest.mark.parametrize("name", ["jpeg", "progressive", "png", "webp", "gif", "bmp"])
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8, 0.95])
-def test_a_truncated_file_is_truncated(name: str, share: float, whole_files: dict[str, bytes]) -> None:
-    payload = whole_files[name]
-    assert reason(payload[: int(share * len(payload))]) == "truncated"
+@pytest.mark.parametrize("name", ["progressive", *FORMATS])
+def test_a_truncated_file_keeps_what_it_holds_or_is_refused(name: str) -> None:
+    """From a quarter of the rows on it is an image; and the rows that it holds are those of the whole file."""
+    options = {"progressive": {"progressive": True}, "gif": {"interlace": 0}}.get(name, {})
+    payload = saved(photo(1, 160, 200), name.replace("progressive", "jpeg"), **options)
+    whole = decode(payload)
+    assert not whole.truncated
+    assert reason(payload[: len(payload) // (50 if name == "progressive" else 10)]) == "truncated"
+    for share in (0.5, 0.7, 0.9):
+        part = payload[: int(share * len(payload))]
+        if name in ("webp", "avif"):  # their decoders give nothing back
+            assert reason(part) == "truncated"
+            continue
+        found = decode(part)
+        assert found.truncated and found.pixels_HWC.shape == whole.pixels_HWC.shape
+        if name != "progressive":  # which holds all rows, coarsely
+            same = (found.pixels_HWC == whole.pixels_HWC).all(axis=(1, 2))
+            first = same[::-1] if name == "bmp" else same
+            assert first[: int((share - 0.3) * len(first))].all() and not first.all()
+
+
+@pytest.mark.parametrize("share", np.linspace(0.02, 0.99, 40))
+def test_a_progressive_file_is_truncated_wherever_it_is_cut(share: float, whole_files: dict[str, bytes]) -> None:
+    payload = whole_files["progressive"]
+    assert outcome(payload[: int(share * len(payload))]) in ("ok", "truncated")
+
+
+@pytest.mark.parametrize("name", ["gif", "png"])
+def test_what_is_left_of_an_interlaced_file_is_refused(name: str) -> None:
+    grey_HW = photo(1, channels=1)[:, :, 0]
+    payload = interlaced(grey_HW) if name == "png" else saved(grey_HW[:, :, None], "gif", interlace=1)
+    np.testing.assert_array_equal(decode(payload).pixels_HWC[:, :, 0], grey_HW)
+    assert decode(payload).format == name
+    assert reason(payload[: len(payload) * 3 // 4]) == "truncated"
+
+
+def test_a_truncated_blank_is_refused() -> None:
+    assert reason(saved(np.zeros((90, 90, 1), np.uint8), "bmp")[:5000]) == "truncated"
 
 
 @given(images(), st.sampled_from(["png", "bmp", "tiff", "webp"]))
@@ -132,7 +187,18 @@ def test_exif_orientation_is_applied(turn: int) -> None:
         7: stored[::-1, ::-1].transpose(1, 0, 2),
         8: np.rot90(stored),
     }[turn]
-    np.testing.assert_array_equal(decode(saved(stored, "png", exif=exif)).pixels_HWC, turned)
+    for name in ("png", "tiff"):
+        found = decode(saved(stored, name, exif=exif))
+        assert found.orientation == turn
+        np.testing.assert_array_equal(found.pixels_HWC, turned)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("gif", "bmp")])
+def test_every_format_with_exif_is_turned(name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    found = decode(saved(photo(4, 16, 24), name, exif=exif))
+    assert (found.orientation, found.height, found.width) == (8, 24, 16)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -156,7 +222,10 @@ def test_transparency_lies_on_white(mode: str) -> None:
 
 def test_of_an_animation_the_first_frame_counts() -> None:
     frames = [Image.new("L", (5, 5), level) for level in (10, 200)]
-    assert (decode(saved(frames[0], "gif", save_all=True, append_images=frames[1:])).pixels_HWC == 10).all()
+    for name in ("gif", "png", "tiff", "webp"):
+        found = decode(saved(frames[0], name, save_all=True, append_images=frames[1:]))
+        assert found.animated and abs(found.pixels_HWC.astype(int) - 10).max() <= 2
+        assert not decode(saved(frames[0], name)).animated
 
 
 def test_floating_point_pixels_are_refused() -> None:
@@ -214,3 +283,54 @@ def test_decoding_agrees_with_opencv() -> None:
     assert isinstance(ours, Decoded)
     np.testing.assert_array_equal(ours.pixels_HWC, theirs)
     np.testing.assert_array_equal(ours.pixels_HWC, np.asarray(Image.open(io.BytesIO(payload))))
+
+
+def test_upright_is_decode() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 5
+    options = {"exif": exif, "icc_profile": profile("Wide")}
+    for payload in (saved(photo(7), "jpeg", **options), saved(photo(7, channels=1), "png"), saved(photo(7), "gif")):
+        ours = decode(payload).pixels_HWC
+        theirs = np.asarray(upright(payload))
+        np.testing.assert_array_equal(ours, theirs.reshape(ours.shape))
+    huge = Image.fromarray(photo(8, 2100, 2100))  # more than one block of Pillow's memory
+    np.testing.assert_array_equal(decode(saved(huge, "bmp")).pixels_HWC, np.asarray(huge))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_transparent_means_that_a_pixel_is(mode: str) -> None:
+    image = Image.fromarray(photo(3, channels=1)[:, :, 0]).convert("RGBA").convert(mode)
+    options = {"transparency": int(np.asarray(image).flat[0])} if mode in ("P", "L") else {}
+    if mode in ("RGBA", "LA"):
+        assert not decode(saved(image, "png")).transparent
+        image.putpixel((0, 0), (0,) * (len(mode) - 1) + (254,))
+    assert decode(saved(image, "png", **options)).transparent
+    assert not decode(saved(image.convert("RGB"), "png")).transparent
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    payload = saved(photo(1, 2000, 2000), "jpeg", progressive=True)
+    scan = payload.rindex(b"\xff\xda")
+    assert decode(payload).height == 2000
+    assert reason(payload[:-2] + payload[scan : scan + 20] * 20_000 + payload[-2:]) == "bomb"
+
+
+@pytest.mark.parametrize(("width", "height"), [(60_000, 1), (65_536, 1), (1, 70_000)])
+def test_lines_longer_than_any_picture_are_refused(width: int, height: int) -> None:
+    expected = "truncated" if width <= MAX_SIDE and height <= MAX_SIDE else "bomb"
+    assert reason(png_header(width, height)) == expected
+
+
+def test_bombs_in_a_few_bytes_take_little_memory() -> None:
+    """Claims of huge canvases, tiles, lines and texts: all end within 300 MB above what the process has."""
+    script = (
+        "import resource; from tests.dsray.kinds.image.bombs import BOMBS; from dsray.kinds.image import measure\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "found = {name: measure(bomb)['error'] for name, bomb in BOMBS.items()}\n"
+        "print(found, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    root = Path(__file__).parents[4]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) < 300, done.stdout
+    assert "None" not in done.stdout

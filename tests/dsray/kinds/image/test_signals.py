@@ -1,15 +1,21 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import stats
 
 from dsray import schema
 from dsray.kinds.image import codec, signals
 from dsray.kinds.image.codec import Pixels
-from dsray.kinds.image.signals import FACTS, SIGNALS, measure
-from tests.dsray.kinds.image.pictures import images, photo, saved
+from dsray.kinds.image.features import features
+from dsray.kinds.image.signals import FACTS, FLAGS, SIGNALS, measure
+from tests.dsray.kinds.image.pictures import images, photo, profile, saved
 
 
 @given(st.one_of(st.binary(max_size=200), st.just(None), images().map(codec.encode)))
@@ -18,16 +24,15 @@ def test_any_payload_is_a_fact_row(payload: bytes | None) -> None:
     assert list(row) == ["error", "signature", *FACTS.names]
     facts = [row[name] for name in row if name != "error"]
     if row["error"] is None:
-        assert None not in facts
+        assert {name for name in row if row[name] is None} == {"error", "profile"}
         assert 0 <= row["signature"] < 2**64
+        assert all(isinstance(row[flag], bool) for flag in FLAGS)
         assert all(isinstance(row[signal], float) and np.isfinite(row[signal]) for signal in SIGNALS)
     else:
         assert facts == [None] * len(facts)
 
 
 def test_facts_fit_their_columns() -> None:
-    import pyarrow as pa
-
     columns = pa.unify_schemas([schema.FACTS, FACTS])
     rows = [{"id": "a", "digest": "b", **measure(payload)} for payload in (None, b"x", saved(photo(0), "jpeg"))]
     table = pa.Table.from_pylist(rows, schema=columns)
@@ -82,6 +87,37 @@ def test_a_flat_image_has_no_information(level: int) -> None:
     row = measure(codec.encode(np.full((28, 28, 3), level, np.uint8)))
     assert row["low_information"] == row["blur"] == row["contrast"] == row["colourfulness"] == 0
     assert (row["dark"], row["bright"]) == (float(level == 0), float(level == 255))
+
+
+def test_a_large_flat_image_has_no_contrast() -> None:
+    found = signals.tones(np.full((5001, 5001), 255, np.uint8))  # more pixels than a 32-bit float counts
+    assert found == {"brightness": 255, "contrast": 0, "dark": 0, "bright": 1, "low_information": 0}
+
+
+def test_the_facts_of_a_file_are_those_of_its_decoding() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    clear = Image.fromarray(photo(2, 20, 60)).convert("RGBA")
+    clear.putpixel((3, 3), (0, 0, 0, 254))
+    payload = saved(clear, "png", exif=exif, icc_profile=profile("Wide"), save_all=True, append_images=[clear])
+    plain = measure(saved(photo(2), "png"))
+    row = measure(payload)
+    names = ("animated", "truncated", "transparent", "orientation", "profile", "width", "height", "megapixels")
+    assert [plain[name] for name in names] == [False, False, False, 1, None, 128, 96, 0.012288]
+    assert [row[name] for name in names] == [True, False, True, 6, "Wide", 20, 60, 0.0012]
+
+
+def test_features_travel_through_parquet(tmp_path: Path) -> None:
+    columns = pa.unify_schemas([schema.FACTS, FACTS])
+    rows = [{"id": "a", "digest": "b", **measure(payload)} for payload in (None, saved(photo(0), "jpeg"), b"x")]
+    pq.write_table(pa.Table.from_pylist(rows, schema=columns), tmp_path / "facts.parquet")
+    table = pq.read_table(tmp_path / "facts.parquet")
+    assert table.schema == columns
+    assert table["features"].to_pylist() == [
+        None,
+        features(codec.decode(saved(photo(0), "jpeg")).pixels_HWC).tolist(),
+        None,
+    ]
 
 
 def test_side_and_aspect_are_of_the_upright_image() -> None:

@@ -12,7 +12,7 @@ from dsray import duplicates
 from dsray.kinds.image import codec
 from dsray.kinds.image.codec import Pixels
 from dsray.kinds.image.signals import grey
-from dsray.kinds.image.signature import signature
+from dsray.kinds.image.signature import orientations, signature
 from tests.dsray.kinds.image.pictures import images, photo, saved
 
 
@@ -90,3 +90,37 @@ def test_different_photos_differ_in_many_bits() -> None:
     apart = np.bitwise_count(found[:, None] ^ found[None, :])[np.triu_indices(300, 1)]
     assert apart.min() > 8
     assert apart.mean() == pytest.approx(32, abs=1)
+
+
+TURNS: list[Callable[[Pixels], Pixels]] = [
+    lambda picture: picture,
+    lambda picture: picture[:, ::-1],
+    lambda picture: picture[::-1, ::-1],
+    lambda picture: picture[::-1],
+    lambda picture: picture.T,
+    lambda picture: np.rot90(picture, -1),
+    lambda picture: picture[::-1, ::-1].T,
+    lambda picture: np.rot90(picture),
+]
+"""By EXIF orientation, from 1."""
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (28, 28), (100, 100), (256, 256), (96, 128), (200, 75)])
+def test_orientations_are_the_signatures_of_turned_images(height: int, width: int) -> None:
+    pictures = [photo(seed, height, width, 1)[:, :, 0] for seed in range(40)]
+    found_N8 = orientations(np.array([signature(picture) for picture in pictures], np.uint64))
+    turned_N8 = [[signature(np.ascontiguousarray(turn(picture))) for turn in TURNS] for picture in pictures]
+    wrong_N8 = np.bitwise_count(found_N8 ^ np.array(turned_N8, np.uint64))
+    assert wrong_N8.max() <= (0 if height == width == 32 else 2)  # elsewhere shrinking rounds a level up or down
+    assert wrong_N8.mean() < 0.3
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=5))
+def test_orientations_are_a_group(signatures: list[int]) -> None:
+    """The first is the image itself, and the orientations of any orientation are the same eight."""
+    signature_N = np.array(signatures, np.uint64)
+    all_N8 = orientations(signature_N)
+    assert all_N8.shape == (len(signatures), 8) and all_N8.dtype == np.uint64
+    np.testing.assert_array_equal(all_N8[:, 0], signature_N)
+    for column_N in all_N8.T:
+        np.testing.assert_array_equal(np.sort(orientations(column_N), axis=1), np.sort(all_N8, axis=1))
