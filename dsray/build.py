@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dsray import plugin
 from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.stages import augment, collect, evaluate, label, measure, release, render, select, synthesize, train
+from dsray.stages import augment, collect, evaluate, label, measure, moments, release, render, select, synthesize, train
 from dsray.stages.step import Made, Progress, Step, Work
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ def stages(recipe: Recipe, crawl: int = 0, revisit: str = "all") -> list[tuple[s
         ("select", select.step, select.run),
         ("render", render.step, render.run),
     ]
-    if recipe.augment and recipe.augment.copies:
+    if recipe.augment and recipe.augment.any():
         chain.append(("augment", augment.step, augment.run))
     for name in recipe.synthesize:
         chain.append((f"train {name}", partial(train.step, name=name), train.run))
         chain.append((f"synthesize {name}", partial(synthesize.step, name=name), synthesize.run))
+    if recipe.release.moments():
+        chain.append(("moments", moments.step, moments.run))
     if recipe.synthesize:
         chain.append(("evaluate", evaluate.step, evaluate.run))
     return [*chain, ("release", release.step, release.run)]
@@ -74,6 +77,9 @@ def check(recipe: Recipe) -> None:
     """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
     for name, wanted in recipe.synthesize.items():
         train.preset(name, wanted.preset)
+    steps = recipe.augment.own if recipe.augment else []
+    for function in (*recipe.measure.signals.values(), *(own.function for own in steps)):
+        plugin.load(function)
     label.check(recipe)
 
 

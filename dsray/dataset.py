@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,12 +18,17 @@ from dsray.lake.session import opened
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.stages import release
+from dsray.stages.moments import channels_first, values
 
 if TYPE_CHECKING:
     import datasets
     import pandas
     import ray.data
     import torch.utils.data
+    from numpy.typing import NDArray
+
+_FORM = ("values", "mean", "std")
+"""What a release's manifest says of the numbers that loaders make."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,13 @@ class Dataset:
         """All rows as one Arrow table."""
         return pa.concat_tables(self.tables())
 
+    def values(self, array: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+        """Bytes [..., C] → the numbers that the release is to be read as (`release.values`), float32."""
+        said = self.version.manifest
+        return values(array, {"values": "bytes", **{name: said[name] for name in _FORM if name in said}})
+
     def pandas(self) -> "pandas.DataFrame":
-        """All rows as a DataFrame; images are dicts of `bytes` and `path`."""
+        """All rows as a DataFrame; samples are dicts of `bytes` and `path`."""
         frame: pandas.DataFrame = self.arrow().to_pandas()
         return frame
 
@@ -101,19 +112,30 @@ class Dataset:
 
         table = self.arrow()
         features = datasets.Features.from_dict(json.loads(table.schema.metadata[b"huggingface"])["info"]["features"])
+        table = datasets.table.table_cast(table, features.arrow_schema)
         return datasets.Dataset(datasets.table.InMemoryTable(table), info=datasets.DatasetInfo(features=features))
 
-    def torch(self) -> "torch.utils.data.TensorDataset":
-        """(image uint8 [C, H, W], class int64) pairs in memory; a row without a label has class -1."""
+    def torch(self, weights: bool = False) -> "torch.utils.data.TensorDataset":
+        """(sample [C, H, W], class int64) pairs in memory; a row without a label has class -1, a mixed one the class of
+        its first parent (the second and the share are in the column `mixed`).
+
+        Samples are uint8, or float32 when the release says `values`. With `weights` a third number says how often a
+        row should be drawn, for torch's WeightedRandomSampler; it is 1 where nothing is said.
+        """
         import torch
 
         from dsray.kinds import kind
 
-        table, name = self.arrow(), self.version.manifest["kind"]
-        of_kind = kind(name)
-        images_NHWC = of_kind.to_arrays([media["bytes"] for media in table[of_kind.COLUMN].to_pylist()])
-        labels = torch.from_numpy(table["label"].fill_null(-1).to_numpy().copy())
-        return torch.utils.data.TensorDataset(torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).contiguous(), labels)
+        table = self.arrow()
+        of_kind = kind(self.version.manifest["kind"])
+        arrays: NDArray[Any] = of_kind.to_arrays([media["bytes"] for media in table[of_kind.COLUMN].to_pylist()])
+        if self.version.manifest.get("values", "bytes") != "bytes":
+            arrays = self.values(arrays)
+        columns = [channels_first(arrays), table["label"].fill_null(-1).to_numpy().copy()]
+        if weights:
+            said = table["weight"].fill_null(1.0).to_numpy().copy() if "weight" in table.column_names else None
+            columns.append(np.ones(table.num_rows) if said is None else said)
+        return torch.utils.data.TensorDataset(*map(torch.from_numpy, columns))
 
     def ray(self) -> "ray.data.Dataset":
         """A Ray dataset, one block a shard, read on the cluster."""

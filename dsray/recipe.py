@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from dsray import kinds
+from dsray import kinds, plugin
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
 from dsray.labelling import Combine, Labeller
@@ -26,10 +35,54 @@ class Measure(Model):
                                      "decoded array and returns a number.")  # fmt: skip
 
 
+class Policy(Model):
+    """What is said of one class alone; all else is as for every class. A kind adds its transforms."""
+
+    copies: int = Field(1, ge=0, le=64, description="Copies of each training row.")
+
+    @model_serializer(mode="wrap")
+    def _said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+
+
+class Own(Model):
+    """A step of your own: a pure function of (array, u, **options), where `u` is 8 keyed numbers in [0, 1)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    function: str = Field(description="`module:function`; what else is said here it gets as options.")
+
+    @field_validator("function")
+    @classmethod
+    def _module_and_function(cls, name: str) -> str:
+        module, colon, function = name.partition(":")
+        if not (module and colon and function):
+            raise ValueError("it is not `module:function`")
+        return name
+
+
 class Augment(Model):
     """Copies of training samples; a kind adds its transforms."""
 
     copies: int = Field(1, ge=0, le=64, description="Copies of each training row.")
+    classes: dict[str, Policy] = Field({}, description="Label → what is otherwise for its rows: copies, transforms.")
+    even: int | None = Field(None, ge=1, le=64, description="Rarer classes get more copies, until all are about as "
+                             "many as the largest, but no row more copies than this.")  # fmt: skip
+    own: list[Own] = Field([], description="Steps of your own, after the kind's transforms.")
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _named(cls, classes: Any) -> Any:
+        """YAML reads 7 as a number; a label is text."""
+        return {str(name): said for name, said in classes.items()} if isinstance(classes, dict) else classes
+
+    def spec(self) -> dict[str, Any]:
+        """The copies and transforms of a class of which nothing is said."""
+        return self.model_dump(mode="json", exclude={"classes", "even", "own"})
+
+    def any(self) -> bool:
+        """Whether it asks for a copy at all."""
+        return bool(self.copies or self.even or any(policy.copies for policy in self.classes.values()))
 
 
 class Synthesis(Model):
@@ -61,6 +114,16 @@ class Release(Model):
     shard_mb: float = Field(128, gt=0, description="Megabytes of one Parquet shard, about.")
     title: str = Field("", description="Name in the dataset card.")
     license: str = Field("", description="Licence identifier in the dataset card.")
+    values: Literal["bytes", "unit", "signed", "standard"] = Field(
+        "bytes",
+        description="Numbers that loaders give: bytes as they are, unit [0, 1], signed [-1, 1], or standard: per "
+        "channel (x - mean) / std over the real training rows.",
+    )
+    tensor: bool = Field(False, description="Write these numbers as a column `tensor`, float32, channels first.")
+
+    def moments(self) -> bool:
+        """Whether the samples' numbers must be looked at before."""
+        return self.tensor or self.values == "standard"
 
 
 class Recipe(Model):
@@ -98,6 +161,12 @@ class Recipe(Model):
                 raise ValueError(f"no source has a field '{column}' to label by; there are: {', '.join(known)}")
         return self
 
+    @model_validator(mode="after")
+    def _drawn(self) -> "Recipe":
+        if self.synthesize and kinds.kind(self.kind).FEATURE.get("_type") != "Image":
+            raise ValueError(f"`synthesize` draws images, and samples of the kind '{self.kind}' are none")
+        return self
+
     def texts(self) -> list[str]:
         """The text columns that the sources bring, sorted."""
         return sorted({field for source in self.collect.values() for field in source.fields()})
@@ -119,7 +188,13 @@ def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
         raise ValueError(f"a signal cannot be named '{taken[0]}': the kind {kind} has one of that name")
     drop = drop_of(of_kind.BOUNDS, of_kind.MEANINGS | own, of_kind.FLAGS)
     select = create_model("Select", __base__=Select, drop=(drop, Field(drop(), description=_words(Select, "drop"))))
-    augment = create_model("Augment", __base__=(of_kind.Augment, Augment), __doc__=of_kind.Augment.__doc__)
+    policy = create_model("Policy", __base__=(of_kind.Augment, Policy), __doc__=Policy.__doc__)
+    augment = create_model(
+        "Augment",
+        __base__=(of_kind.Augment, Augment),
+        __doc__=of_kind.Augment.__doc__,
+        classes=(dict[str, policy], Field({}, description=_words(Augment, "classes"))),
+    )
     return create_model(
         "Recipe",
         __base__=Recipe,
@@ -150,6 +225,7 @@ def load(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise RecipeError(f"{path}: the recipe cannot be read: {reason}.", "Give the path of a YAML file.") from error
+    plugin.beside(path.absolute().parent)
     return parse(text, str(path))
 
 
@@ -171,8 +247,9 @@ def parse(text: str, name: str = "recipe") -> Recipe:
     try:
         return form.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(form, name, root, dict(p)) for p in error.errors()]
-        raise RecipeError("\n".join(problems)) from error
+        found = error.errors()
+        found = [p for p in found if p["loc"] == ("kind",)] or found  # of another kind all else may be right
+        raise RecipeError("\n".join(_problem(form, name, root, dict(p)) for p in found)) from error
 
 
 def _problem(form: type[Recipe], name: str, root: Any, problem: dict[str, Any]) -> str:

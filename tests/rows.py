@@ -8,6 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dsray import keys, schema
+from dsray.stages.render import media, sample_table
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -53,3 +54,17 @@ def raw_table(
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.RAW.append(pa.field("caption", pa.string())))
+
+
+def sample_rows(payloads: list[bytes], labels: list[str | None], splits: list[str] | None = None, **columns):
+    """Rendered rows; training rows if nothing is said."""
+    ids = [keys.row_id("sample", str(index)) for index in range(len(payloads))]
+    return sample_table(
+        len(ids),
+        id=pa.array(ids),
+        media=media(payloads, [f"{one}.bin" for one in ids]),
+        label=pa.array(labels, pa.string()),
+        split=pa.array(splits or ["train"] * len(ids)),
+        origin=pa.array(["real"] * len(ids)),
+        **columns,
+    )

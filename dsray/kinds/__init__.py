@@ -58,8 +58,10 @@ class Kind(Protocol):
         params: dict[str, Any],
         objects: Sequence[Object] = ...,
         partner: Marked | None = ...,
+        own: "Sequence[Callable[[NDArray[Any]], NDArray[Any]]]" = ...,
     ) -> Marked:
-        """Canonical bytes → the transformed sample in the same format, and where its objects are now."""
+        """Canonical bytes → the transformed sample in the same format, and where its objects are now. The steps of
+        `own` get the transformed array, one after the other."""
 
     def to_arrays(self, media: Sequence[bytes]) -> "NDArray[np.uint8]":
         """N canonical samples → one array, channels last."""

@@ -65,8 +65,8 @@ def card(about: Card) -> str:
         models=[origin for origin in origins if origin not in ("real", "augmented")],
         quarantined=sum(about.quarantine.values()),
         rows_in=rows_in,
-        classes=next((f["names"] for f in about.features.values() if f["_type"] == "ClassLabel"), []),
-        media=next((name for name, f in about.features.items() if f["_type"] in ("Image", "Audio")), ""),
+        classes=next((f["names"] for f in about.features.values() if f.get("_type") == "ClassLabel"), []),
+        media=next((name for name, f in about.features.items() if f.get("_type") in ("Image", "Audio")), ""),
         consent=[(count, _CONSENT[rule]) for rule, count in about.quarantine.items() if rule in _CONSENT and count],
         path=about.path or f"releases/{about.dataset}/{about.version}",
     )
@@ -77,7 +77,7 @@ def card(about: Card) -> str:
 def front_matter(about: Card) -> dict[str, Any]:
     """The YAML part as plain data: https://github.com/huggingface/hub-docs/blob/main/datasetcard.md."""
     size = sum(size for _, size in about.splits.values())
-    labelled = any(feature["_type"] == "ClassLabel" for feature in about.features.values())
+    labelled = any(feature.get("_type") == "ClassLabel" for feature in about.features.values())
     synthetic = any(origin not in ("real", "augmented") for by in about.rows.values() for origin in by)
     return {
         "pretty_name": about.title or about.dataset,
@@ -92,7 +92,7 @@ def front_matter(about: Card) -> dict[str, Any]:
             }
         ],
         "dataset_info": {
-            "features": [{"name": name, "dtype": _dtype(feature)} for name, feature in about.features.items()],
+            "features": _listed(about.features),
             "splits": [{"name": n, "num_bytes": b, "num_examples": rows} for n, (rows, b) in about.splits.items()],
             "download_size": size,
             "dataset_size": size,
@@ -105,13 +105,27 @@ def size_category(rows: int) -> str:
     return _SIZES[min(max(len(str(rows)) - 3, 0), len(_SIZES) - 1)]
 
 
-def _dtype(feature: Mapping[str, Any]) -> str | dict[str, Any]:
+def _listed(features: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": name, **_spelt(feature)} for name, feature in features.items()]
+
+
+def _spelt(feature: Mapping[str, Any]) -> dict[str, Any]:
     """A feature as the front matter spells it."""
-    if feature["_type"] == "Value":
-        return str(feature["dtype"])
-    if feature["_type"] == "ClassLabel":
-        return {"class_label": {"names": {str(i): name for i, name in enumerate(feature["names"])}}}
-    return str(feature["_type"]).lower()
+    kind = feature.get("_type")
+    if kind is None:
+        return {"struct": _listed(feature)}
+    if kind == "List":
+        inner = _spelt(feature["feature"])
+        length = {"length": feature["length"]} if "length" in feature else {}
+        return {"list": inner.get("struct") or (inner["dtype"] if list(inner) == ["dtype"] else inner), **length}
+    if kind == "Value":
+        return {"dtype": str(feature["dtype"])}
+    if kind == "ClassLabel":
+        return {"dtype": {"class_label": {"names": {str(i): name for i, name in enumerate(feature["names"])}}}}
+    if kind.startswith("Array"):
+        said = {name: value for name, value in feature.items() if name != "_type"}
+        return {"dtype": {f"array{kind[5]}_d": said}}
+    return {"dtype": str(kind).lower()}
 
 
 def _license(name: str) -> dict[str, str]:

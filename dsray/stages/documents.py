@@ -36,6 +36,7 @@ def documents(step: Step, made: Made, work: Work, version: int, receipts: list[R
         "version": version,
         "kind": work.recipe.kind,
         "classes": step.params["classes"],
+        **step.params["form"],
         "dsray": __version__,
         "recipe": work.recipe.model_dump(mode="json"),
         "shards": [receipt.__dict__ for receipt in receipts],
@@ -167,12 +168,12 @@ def _drawn(manifest: Manifest) -> str:
 def _classes(made: Made, synthetic: list[Part], classes: list[str]) -> dict[str, dict[str, dict[str, int]]]:
     """label → split → origin → rows."""
     found: dict[str, dict[str, dict[str, int]]] = {}
-    copies = made["augment"].params["spec"]["copies"] if "augment" in made else 0
+    augment: dict[str, Any] = made["augment"].params if "augment" in made else {"spec": {"copies": 0}, "classes": {}}
     generated = sum(part.manifest.counts["kept"] for part in synthetic)
     for label, splits in made["select"].details["classes"].items():
         by_split = {split: {"real": splits[split]} for split in schema.SPLITS if split in splits}
         train = by_split.setdefault("train", {"real": 0})
-        if copies:
+        if copies := augment["classes"].get(label, augment["spec"])["copies"]:
             train["augmented"] = train["real"] * copies
         if generated and label in classes:
             train["synthetic"] = sum(
@@ -188,14 +189,15 @@ def _of_class(rows: int, place: int, classes: int) -> int:
 
 
 def _grid(manifest: Manifest, work: Work, classes: list[str]) -> bytes | None:
-    """A sheet with a column a class: the first rows by id."""
+    """A sheet with a column a class: the first rows by id. None for a kind that cannot be shown."""
+    of_kind = kind(work.recipe.kind)
     columns = max(1, len(classes))
     rows: dict[str, list[bytes]] = {label: [] for label in classes or [""]}
     for table in _tables(manifest, work):
         for label, media in zip(table["label"].to_pylist(), table["media"].to_pylist(), strict=True):
             found = rows.get(label or "")
             if found is not None and len(found) < _GRID_ROWS:
-                found.append(media["bytes"])
+                found.append(of_kind.thumbnail(media["bytes"], _THUMBNAIL) or b"")
         if all(len(found) == _GRID_ROWS for found in rows.values()):
             break
     sheet = [found[row] if row < len(found) else b"" for row in range(_GRID_ROWS) for found in rows.values()]

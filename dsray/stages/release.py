@@ -5,29 +5,31 @@ A reader sees the version before or this one: objects are created once, and the 
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsray import keys, rng, schema
-from dsray.errors import GateError, LakeError
-from dsray.kinds import kind
+from dsray.errors import DsrayError, GateError, LakeError, RecipeError
+from dsray.kinds import Kind, kind
 from dsray.lake import refs, shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.stages.evaluate import gates
-from dsray.stages.render import good
-from dsray.stages.step import Made, Step, Work, balance, digests
+from dsray.stages.moments import channels_first, values
+from dsray.stages.render import RARE, good
+from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
-VERSION = 2
+VERSION = 3
 
 _BUCKET = "bucket"
 
@@ -51,8 +53,31 @@ def step(recipe: Recipe, made: Made) -> Step:
     params = {
         "dataset": recipe.dataset, "kind": recipe.kind, "classes": class_names(made), "texts": recipe.texts(),
         "settings": recipe.release.model_dump(mode="json"), "gates": gates_of(recipe, made),
+        "columns": [name for name in RARE if any(total(part.manifest.shards, f"has:{name}") for part in parts(made))],
+        "form": form_of(recipe, made), "shape": shape_of(recipe, made),
     }  # fmt: skip
     return Step("release", "release", VERSION, params, [d for part in parts(made) for d in digests(part.manifest)])
+
+
+def form_of(recipe: Recipe, made: Made) -> dict[str, Any]:
+    """What loaders make of bytes: `values`, and for standard ones `mean` and `std` of each channel."""
+    form: dict[str, Any] = {"values": recipe.release.values}
+    if recipe.release.values == "standard":
+        form |= {name: made["moments"].details[name] for name in ("mean", "std")}
+    return form
+
+
+def shape_of(recipe: Recipe, made: Made) -> list[int] | None:
+    """The shape of every tensor, channels first; None when none are written. Raises RecipeError for several."""
+    if not recipe.release.tensor:
+        return None
+    shapes = made["moments"].details["shapes"]
+    if len(shapes) > 1:
+        raise RecipeError(
+            f"release.tensor: samples have {len(shapes)} shapes ({shapes[0]}, {shapes[1]}, ...).",
+            "Let `render` give all one size, or leave `tensor` out.",
+        )
+    return [shapes[0][-1], *shapes[0][:-1]] if shapes else None
 
 
 def gates_of(recipe: Recipe, made: Made) -> list[dict[str, Any]]:
@@ -132,7 +157,7 @@ def write_parts(step: Step, made: Made, work: Work, prefix: str) -> list[Receipt
     receipts: list[Receipt] = []
     rows = sum(part.manifest.counts["kept"] for part in parts(made))
     for part in parts(made):
-        buckets = bucket_counts(part.manifest.shards, step.params["settings"]["shard_mb"])
+        buckets = bucket_counts(part.manifest.shards, step.params["settings"]["shard_mb"], step.params["shape"])
         written = exchange(
             part.manifest.shards,
             partial(_load, store=work.store, buckets=buckets),
@@ -147,10 +172,12 @@ def write_parts(step: Step, made: Made, work: Work, prefix: str) -> list[Receipt
     return sorted(receipts, key=lambda receipt: receipt.name)
 
 
-def bucket_counts(samples: list[Receipt], shard_mb: float) -> dict[str, int]:
-    """Split → number of shards, from the media's own bytes: sharding and compression before don't matter."""
+def bucket_counts(samples: list[Receipt], shard_mb: float, shape: Sequence[int] | None = None) -> dict[str, int]:
+    """Split → number of shards, from the bytes of media and tensors: sharding and compression before don't matter."""
     sizes = {split: sum(r.counts.get(f"bytes:{split}", 0) for r in samples) for split in schema.SPLITS}
     rows = {split: sum(r.counts.get(f"rows:{split}", 0) for r in samples) for split in schema.SPLITS}
+    tensor = 4 * math.prod(shape) if shape else 0
+    sizes = {split: size + tensor * rows[split] for split, size in sizes.items()}
     return {split: max(1, math.ceil(sizes[split] / (shard_mb * 2**20))) for split in schema.SPLITS if rows[split]}
 
 
@@ -186,24 +213,74 @@ def _by_bucket(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 def release_table(samples: pa.Table, params: dict[str, Any]) -> pa.Table:
     """Sample rows as readers get them: sorted by id, class numbers, Hugging Face's features in the metadata."""
     samples = samples.sort_by("id").combine_chunks()
-    classes, kind_name = params["classes"], params["kind"]
-    labels = samples["label"].to_pylist()
-    numbers = pa.array(class_numbers(labels, classes), pa.int64(), mask=pc.is_null(samples["label"]).to_numpy())
-    columns: dict[str, Any] = {"id": samples["id"], kind(kind_name).COLUMN: samples["media"], "label": numbers}
-    for name in ("origin", *params["texts"], "source", "url", "page", "parent", "transform", "model", "seed", "index"):
-        columns[name] = samples[name]
+    classes, of_kind = params["classes"], kind(params["kind"])
+    columns: dict[str, Any] = {"id": samples["id"], of_kind.COLUMN: samples["media"]}
+    columns["label"] = _numbers(samples["label"], classes)
+    origin = ("source", "url", "page", "parent", "transform", "model", "seed", "index")
+    for name in (*params["columns"], "origin", *params["texts"], *origin):
+        columns[name] = _mixed(samples[name], classes) if name == "mixed" else samples[name]
+    if params["shape"]:
+        columns["tensor"] = tensors(samples["media"], of_kind, params["form"], params["shape"])
     table = pa.table(columns)
-    features = features_of(table.schema, kind_name, classes)
-    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)})
+    features = features_of(table.schema, params["kind"], classes)
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _numbers(labels: Any, classes: list[str]) -> pa.Array:
+    return pa.array(class_numbers(labels.to_pylist(), classes), pa.int64(), mask=pc.is_null(labels).to_numpy(False))
+
+
+def _mixed(mixed: pa.ChunkedArray, classes: list[str]) -> pa.StructArray:
+    """schema.MIXED with the label's class number."""
+    mixed = mixed.combine_chunks()
+    parent, label, share = (pc.struct_field(mixed, name) for name in ("parent", "label", "share"))
+    columns = [parent, _numbers(label, classes), share]
+    return pa.StructArray.from_arrays(columns, ["parent", "label", "share"], mask=pc.is_null(mixed))
+
+
+def tensors(media: pa.ChunkedArray, of_kind: Kind, form: dict[str, Any], shape: Sequence[int]) -> pa.Array:
+    """Float32 of one shape, channels first, as lists in lists of fixed sizes: `datasets` knows no Arrow tensors.
+
+    Raises DsrayError for a sample of another shape.
+    """
+    try:
+        arrays = of_kind.to_arrays(pc.struct_field(media, "bytes").to_pylist())
+        numbers = channels_first(values(arrays, form)) if len(media) else np.zeros((0, *shape), np.float32)
+        if list(numbers.shape[1:]) != list(shape):
+            raise ValueError(f"{list(numbers.shape[1:])}")
+    except ValueError as error:
+        raise DsrayError(
+            f"A sample's tensor is not {list(shape)} as all others: {error}.", "Leave `release.tensor` out."
+        ) from error
+    column = pa.array(numbers.ravel())
+    for size in reversed(shape):
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
 
 
 def features_of(columns: pa.Schema, kind_name: str, classes: list[str]) -> dict[str, Any]:
-    """Hugging Face's description of the columns."""
-    features: dict[str, Any] = {
-        field.name: {"dtype": "int64" if pa.types.is_integer(field.type) else "string", "_type": "Value"}
-        for field in columns
-    }
+    """Hugging Face's description of the columns. Fields of structs keep their order: else `datasets` ignores them."""
+    features = {field.name: _feature(field.type) for field in columns}
     features[kind(kind_name).COLUMN] = kind(kind_name).FEATURE
     if classes:
         features["label"] = {"names": classes, "_type": "ClassLabel"}
+        if "mixed" in features:
+            features["mixed"]["label"] = features["label"]
     return features
+
+
+def _feature(of: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_struct(of):
+        return {of.field(place).name: _feature(of.field(place).type) for place in range(of.num_fields)}
+    if pa.types.is_list(of):
+        return {"feature": _feature(of.value_type), "_type": "List"}
+    if pa.types.is_fixed_size_list(of):
+        shape = []
+        while pa.types.is_fixed_size_list(of):
+            shape.append(of.list_size)
+            of = of.value_type
+        if len(shape) == 1:
+            return {"feature": _feature(of), "length": shape[0], "_type": "List"}
+        return {"shape": shape, "dtype": "float32", "_type": f"Array{len(shape)}D"}
+    names = {pa.int64(): "int64", pa.float64(): "float64", pa.float32(): "float32"}
+    return {"dtype": names.get(of, "string"), "_type": "Value"}

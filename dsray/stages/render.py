@@ -9,13 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsray import plugin, schema
+from dsray.errors import DsrayError
 from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 2
+VERSION = 3
+
+RARE = ("objects", "weight", "mixed")
+"""Columns that a release has only when a row of it has one."""
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -93,7 +97,8 @@ def marked(rows: pa.Table) -> list[list[Object] | None]:
 def each(
     make: Callable[..., Marked], *arguments: Iterable[Any]
 ) -> tuple[list[bytes | None], list[list[Object] | None], list[str | None]]:
-    """`make` of each row: (media, objects, errors). Any bytes at all end as a row, which stops no other."""
+    """`make` of each row: (media, objects, errors). Any bytes at all end as a row, which stops no other; only what a
+    user must mend is raised."""
     made: list[bytes | None] = []
     objects: list[list[Object] | None] = []
     errors: list[str | None] = []
@@ -103,6 +108,8 @@ def each(
             made.append(data)
             objects.append(marks or None)
             errors.append(None)
+        except DsrayError:
+            raise
         except Exception as error:
             made.append(None)
             objects.append(None)
@@ -135,14 +142,16 @@ def sample_table(rows: int, texts: Sequence[str] = (), **columns: Any) -> pa.Tab
 
 
 def counts(samples: pa.Table) -> dict[str, int]:
-    """The counts of a receipt: rows in, kept and quarantined, and the media's bytes by split, before compression."""
+    """The counts of a receipt: rows in, kept and quarantined, the media's bytes and rows by split, before compression,
+    and the rows that have what most have not."""
     size = pc.binary_length(pc.struct_field(samples["media"], "bytes"))
     by_split = pa.table([samples["split"], size], ["split", "size"]).filter(pc.is_null(samples["error"]))
     sums = by_split.group_by("split").aggregate([("size", "sum"), ("size", "count")]).to_pylist()
     sizes = {f"bytes:{row['split']}": row["size_sum"] for row in sums}
     sizes |= {f"rows:{row['split']}": row["size_count"] for row in sums}
     rows, kept = samples.num_rows, by_split.num_rows
-    return {"in": rows, "kept": kept, "quarantined": rows - kept, **dict(sorted(sizes.items()))}
+    has = {f"has:{name}": rows - samples[name].null_count for name in RARE if samples[name].null_count < rows}
+    return {"in": rows, "kept": kept, "quarantined": rows - kept, **dict(sorted(sizes.items())), **has}
 
 
 def good(samples: pa.Table) -> pa.Table:

@@ -15,10 +15,14 @@ HEAD = """\
 # The recipe
 
 Every field, with its default. `dsray schema` prints the same as JSON Schema. An unknown key is an error. Own code is
-named `module:function`; the module is imported from where dsray runs."""
+named `module:function`; the module lies beside the recipe, or where dsray is called (docs/kinds.md)."""
 FOOT = """\
 Rules of `select.drop` apply in the order of their table, after the crawler's own (`robots`, `opted_out`, `http_status`,
 `redirects`, `too_large`, `timeout`, `unreachable`, `address`, `invalid`) and before duplicates.
+
+What `augment.classes` says of a label wins over `even`; what it does not say is as for every class. `mean` and `std` of
+standard values are in the units of the bytes, 0 to 255, and stand in the release's `manifest.json`; the std of a
+channel that never changes is 1. A release has the columns `objects`, `weight` and `mixed` when a row of it has one.
 """
 LONGEST = 60
 

@@ -1,6 +1,4 @@
-"""render: the kept rows, each in one form; and augment on top."""
-
-import json
+"""render: the kept rows, each in one form."""
 
 import numpy as np
 import pyarrow as pa
@@ -10,13 +8,10 @@ from hypothesis import strategies as st
 
 from dsray import schema
 from dsray.kinds import kind
-from dsray.stages.augment import copies
 from dsray.stages.render import good, packed, samples
 from rows import raw_table
 
 SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
-AUGMENT = {"copies": 2, "rotate": 12.0, "scale": [0.9, 1.1], "translate": 0.08, "shear": 0.0, "flip": False,
-           "brightness": 0.0, "contrast": 0.0, "noise": 0.03}  # fmt: skip
 
 
 def verdicts_of(raw, kept):
@@ -64,26 +59,14 @@ def test_a_batch_equals_its_halves(raw):
     assert whole.equals(pa.concat_tables(halves))
 
 
-def test_copies_are_of_train_rows_and_can_be_made_again(rendered):
-    table, _ = rendered
-    made, counts = copies(table, kind_name="image", seed=7, spec=AUGMENT)
-    train = [row["id"] for row in table.to_pylist() if row["split"] == "train"]
-    assert made["parent"].to_pylist() == train * 2
-    assert counts["in"] == counts["kept"] == 2 * len(train)
-    assert len(set(made["id"].to_pylist())) == made.num_rows
-    parents = {row["id"]: row["media"]["bytes"] for row in table.to_pylist()}
-    for row in made.to_pylist():
-        assert kind("image").apply(parents[row["parent"]], json.loads(row["transform"]))[0] == row["media"]["bytes"]
-
-
-def test_a_batch_of_copies_equals_its_halves(rendered):
-    table, _ = rendered
-    whole, _ = copies(table, kind_name="image", seed=7, spec={**AUGMENT, "copies": 1})
-    halves = [
-        copies(t, kind_name="image", seed=7, spec={**AUGMENT, "copies": 1})[0]
-        for t in (table.slice(0, 7), table.slice(7))
-    ]
-    assert whole.equals(pa.concat_tables(halves))
+def test_what_few_rows_have_is_counted(raw):
+    verdicts = verdicts_of(raw, [index < 3 for index in range(raw.num_rows)])
+    _, counts = samples(raw, verdicts, kind_name="image", spec=SPEC)
+    assert not any(name.startswith("has:") for name in counts)
+    place = verdicts.schema.get_field_index("weight")
+    weighed = verdicts.set_column(place, "weight", pa.array([2.0] * 2 + [None] * (raw.num_rows - 2)))
+    _, counts = samples(raw, weighed, kind_name="image", spec=SPEC)
+    assert counts["has:weight"] == 2 and "has:objects" not in counts
 
 
 @given(st.lists(st.none() | st.binary(max_size=9), max_size=20))

@@ -26,7 +26,8 @@ PATTERN = [{"pattern": {"column": "caption", "regex": r"digit (\d)"}}]
 Drop = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS)
 DROP = Drop.model_validate({"min_side": 16, "blur": {"min": 15}, "low_information": {"min": 0.3}})
 SPLIT = {"train": 0.8, "validation": 0.1, "test": 0.1}
-PARAMS = {"classes": [str(digit) for digit in range(10)], "kind": "image", "texts": ["caption"]}
+PARAMS = {"classes": [str(digit) for digit in range(10)], "kind": "image", "texts": ["caption"],
+          "columns": [], "form": {"values": "bytes"}, "shape": None}  # fmt: skip
 
 
 def outputs() -> dict[str, dict[str, object]]:
