@@ -19,7 +19,7 @@ from dsray.recipe import Augment, Recipe
 from dsray.stages.render import counts, each, good, marked, media, only, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 3
+VERSION = 2
 
 Array = np.ndarray[Any, Any]
 Spec = dict[str, Any]

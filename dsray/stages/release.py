@@ -29,7 +29,7 @@ from dsray.stages.render import RARE, good
 from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
-VERSION = 3
+VERSION = 2
 
 _BUCKET = "bucket"
 

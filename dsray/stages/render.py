@@ -16,7 +16,7 @@ from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.step import Made, Step, Work, digests, total
 
-VERSION = 3
+VERSION = 2
 
 RARE = ("objects", "weight", "mixed")
 """Columns that a release has only when a row of it has one."""
