@@ -143,8 +143,8 @@ class Split(Model):
     test: Fraction = Field(0.1, description="Rows to judge by; evaluate uses them.")
     by: str = Field("cluster", description="Rows alike in this stay together: cluster, page, host, source, a text "
                     "column or a signal; groups that share duplicates count as one.")  # fmt: skip
-    stratify: bool = Field(False, description="The shares hold in each class, up to one group. Then rows that are added "
-                           "move a few others (docs/select.md).")  # fmt: skip
+    stratify: bool = Field(False, description="The shares hold in each class, up to one group; rows that are "
+                           "added then move a few others (docs/select.md).")  # fmt: skip
 
     @model_validator(mode="after")
     def _whole(self) -> "Split":

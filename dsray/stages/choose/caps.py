@@ -1,4 +1,4 @@
-"""Most rows of a class, host or source: those with the smallest keyed numbers stay, so rows that are added displace few.
+"""Most rows of a class, host or source: the smallest keyed numbers stay, so rows that are added displace few.
 
 A group of shards sends no more rows than may stay, and gets back where each full group is cut: one number for it.
 """
@@ -77,7 +77,6 @@ def drop(state: pa.Table, *cuts: pa.Table, column: str, rule: str, words: str, s
     beyond = pa.array((number_N > last_N) | ((number_N == last_N) & (place_N > end_N)))
     gone = table.filter(beyond)
     value = pc.binary_join_element_wise(_WORDS[column], gone["of"], " ")
-
 
     told = [pa.array([text] * gone.num_rows, pa.string()) for text in (rule, words)]
     return merged(state, pa.table([gone["place"], told[0], value, told[1]], ["place", "rule", "value", "threshold"]))

@@ -107,5 +107,3 @@ def _tell(pairs: pa.Table) -> pa.Table:
         mixed = (node ^ (node >> np.uint64(31))) * _MIX + root
         check = int(((mixed ^ (mixed >> np.uint64(29))) * _MIX).sum(dtype=np.uint64)) if len(node) else 0
     return pa.table({"pairs": [len(node)], "check": pa.array([check], pa.uint64())})
-
-

@@ -1,5 +1,5 @@
-"""All that only all rows together can tell, in rounds: what is superseded, where thresholds lie, who doubles whom, what a
-cap leaves, who falls into which split. What comes out of it lies with the rows that it concerns."""
+"""All that only all rows together can tell, in rounds: what is superseded, where thresholds lie, who doubles whom, what
+a cap leaves, who falls into which split. What comes out of it lies with the rows that it concerns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -140,5 +140,3 @@ def receipts(written: Sequence[pa.Table]) -> dict[int, Receipt]:
     """Shard → the receipt of its outcomes, for those that have any."""
     rows = pa.concat_tables(written).to_pylist() if written else []
     return {row["shard"]: Receipt(row["name"], row["digest"], row["rows"], row["bytes"]) for row in rows}
-
-

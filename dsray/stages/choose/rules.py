@@ -62,7 +62,9 @@ def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, judge: Judge) -> 
     verdict = _Failures(facts.num_rows)
     refused = raw["error"].is_valid().to_numpy()
     verdict.fail(refused, raw["error"], lambda row: _short(raw["evidence"][row].as_py()), "")
-    verdict.fail(facts["error"].is_valid().to_numpy(), "undecodable", lambda row: facts["error"][row].as_py(), "decodable")
+    verdict.fail(
+        facts["error"].is_valid().to_numpy(), "undecodable", lambda row: facts["error"][row].as_py(), "decodable"
+    )
     for rule, signal, low, high in judge.limits:
         _range(verdict, facts[signal], (rule, low, high), dict(judge.shares))
     for signal, most, scale in judge.outliers:

@@ -54,7 +54,9 @@ def assign(
     joined = exchange.round(units, _units, "component", _main, partitions)
     ranked = partial(_ranked, shares=dict(shares), seed=seed)
     placed = exchange.round([(part,) for part in joined], _same, "label", ranked, partitions)
-    return exchange.round([(part,) for part in placed], _same, "to", _by_component, len(states), of=plain, beside=states)
+    return exchange.round(
+        [(part,) for part in placed], _same, "to", _by_component, len(states), of=plain, beside=states
+    )
 
 
 def _components(exchange: Exchange, states: list[Handle], partitions: int) -> list[Handle]:
@@ -167,5 +169,3 @@ def _by_component(state: pa.Table, placed: pa.Table) -> pa.Table:
 
 def _same(table: pa.Table) -> pa.Table:
     return table
-
-

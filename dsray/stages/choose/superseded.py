@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from dsray.engine.exchange import Exchange, Handle
 from dsray.lake import shards
 from dsray.lake.store import Store
-from dsray.stages.choose.state import OLD, Group, places, group_of, packed
+from dsray.stages.choose.state import OLD, Group, group_of, packed, places
 
 _PARTITION_ROWS = 500_000
 _MET = pa.schema([("id", pa.string()), ("at", pa.int64()), ("where", pa.string()), ("place", pa.uint64())])

@@ -49,10 +49,13 @@ def outputs() -> dict[str, dict[str, object]]:
 
 
 def outcome(raw: pa.Table) -> pa.Table:
-    """What the rounds of select would find: row 12 doubles row 0."""
-    first = raw["id"][0].as_py()
-    row = {"rule": "exact_duplicate", "value": first, "threshold": "same bytes", "cluster": first, "row": 12}
-    return pa.Table.from_pylist([row], schema=decision._OUTCOME)
+    """What the rounds of select find: rows 0 and 12 have the same bytes, and the one with the smaller id stays."""
+    ids = raw["id"].to_pylist()
+    first, second = sorted((0, 12), key=lambda row: ids[row])
+    same = {"cluster": ids[first], "rule": None, "value": None, "threshold": None}
+    doubled = same | {"rule": "exact_duplicate", "value": ids[first], "threshold": "same bytes"}
+    rows = [same | {"row": first}, doubled | {"row": second}]
+    return pa.Table.from_pylist(rows, schema=decision._OUTCOME)
 
 
 def rounded(facts: pa.Table) -> pa.Table:

@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 
 import pyarrow as pa
+from dsray.stages.superseded import NONE, find, flags, replaced
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsray.lake import shards
 from dsray.lake.store import Store
 from dsray.schema import RAW
-from dsray.stages.superseded import NONE, find, flags, replaced
 from rows import raw_table
 
 Row = tuple[str, int, str]
