@@ -148,11 +148,11 @@ def difference(console: Console, now: "Counts", then: "Counts") -> None:
     dropped = [(rule, now.quarantine.get(rule, 0), then.quarantine.get(rule, 0)) for rule in rules]
     rows = [("kept", now.kept, then.kept), *((f"  {split}", now.splits[split], then.splits[split]) for split in SPLITS),
             ("quarantined", sum(row[1] for row in dropped), sum(row[2] for row in dropped)),
-            *((f"  {rule}", *both) for rule, *both in dropped if both[0] != both[1])]  # fmt: skip
+            *((f"  {rule}", before, after) for rule, before, after in dropped if before != after)]  # fmt: skip
     table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=True, header_style="dim")
     table.add_column("rows", style="bold")
-    for name in ("now", "then", "difference"):
-        table.add_column(name, justify="right")
+    for column in ("now", "then", "difference"):
+        table.add_column(column, justify="right")
     for name, before, after in rows:
         table.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else "")
     console.print()

@@ -15,6 +15,8 @@ from dsray.stages.choose.state import Family
 FACTS = pa.schema([*schema.FACTS, ("side", pa.float64()), ("blur", pa.float64()), ("animated", pa.bool_()),
                    ("features", pa.list_(pa.uint8()))])  # fmt: skip
 
+RAW = schema.RAW.remove(schema.RAW.get_field_index("payload"))
+
 
 def rows(count: int, seed: int = 0, **columns: Sequence[Any]) -> list[dict[str, Any]]:
     """Rows that differ in all; `columns` overrides what they say."""
@@ -24,9 +26,9 @@ def rows(count: int, seed: int = 0, **columns: Sequence[Any]) -> list[dict[str, 
         row = {
             "id": keys.digest(f"{seed}/{n}".encode())[:32], "digest": keys.digest(f"bytes {seed}/{n}".encode()),
             "error": None, "signature": int(random.integers(0, 2**63)), "side": float(random.integers(16, 400)),
-            "blur": float(np.round(random.lognormal(4, 1), 6)), "animated": False, "features": None, "label": str(n % 3),
-            "agreement": 1.0, "source": "web", "url": f"http://host{n % 7}.org/{n}", "page": f"http://host{n % 7}.org/p{n % 50}",
-            "refused": None, "fetched_at": datetime(2026, 11, 1, tzinfo=UTC),
+            "blur": float(np.round(random.lognormal(4, 1), 6)), "animated": False, "features": None,
+            "label": str(n % 3), "agreement": 1.0, "source": "web", "url": f"http://host{n % 7}.org/{n}",
+            "page": f"http://host{n % 7}.org/p{n % 50}", "refused": None, "fetched_at": datetime(2026, 11, 1, tzinfo=UTC),
         }  # fmt: skip
         made.append(row | {name: values[n] for name, values in columns.items()})
     return made
@@ -41,7 +43,7 @@ def families(store: Store, made: Sequence[dict[str, Any]], sizes: Sequence[int])
         raw = [{**row, "error": row["refused"], "evidence": None} for row in part]
         labels = [{**row, "objects": None} for row in part]
         found.append((
-            shards.write_named(store, "raw", pa.Table.from_pylist(raw, schema=schema.RAW.remove(schema.RAW.get_field_index("payload")))),
+            shards.write_named(store, "raw", pa.Table.from_pylist(raw, schema=RAW)),
             shards.write_named(store, "facts", pa.Table.from_pylist(part, schema=FACTS)),
             shards.write_named(store, "labels", pa.Table.from_pylist(labels, schema=schema.LABELS)),
         ))  # fmt: skip

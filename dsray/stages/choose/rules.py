@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class Judge:
     """All rules of a recipe, with the numbers that quantiles and medians of the data came to."""
 
     limits: Sequence[Rule] = ()
-    shares: Mapping[tuple[str, str], float] = ()  # type: ignore[assignment]  # (rule, side) → the quantile behind it
+    shares: Mapping[tuple[str, str], float] = field(default_factory=dict)  # (rule, side) → the quantile behind it
     outliers: Sequence[tuple[str, float, Scale]] = ()  # signal, largest |z|, where it lies
     space: tuple[float, Space, Scale] | None = None  # largest z, features, where distances lie
     unlabelled: bool = False
@@ -34,7 +34,7 @@ class Judge:
         """As JSON, for keys and manifests."""
         return {
             "limits": [list(limit) for limit in self.limits],
-            "shares": sorted([rule, side, share] for (rule, side), share in dict(self.shares).items()),
+            "shares": sorted([rule, side, share] for (rule, side), share in self.shares.items()),
             "outliers": [[signal, most, vars(scale)] for signal, most, scale in self.outliers],
             "features": None if self.space is None else _told(*self.space),
             "unlabelled": self.unlabelled,
@@ -62,11 +62,10 @@ def failures(raw: pa.Table, facts: pa.Table, labels: pa.Table, judge: Judge) -> 
     verdict = _Failures(facts.num_rows)
     refused = raw["error"].is_valid().to_numpy()
     verdict.fail(refused, raw["error"], lambda row: _short(raw["evidence"][row].as_py()), "")
-    verdict.fail(
-        facts["error"].is_valid().to_numpy(), "undecodable", lambda row: facts["error"][row].as_py(), "decodable"
-    )
+    broken = facts["error"]
+    verdict.fail(broken.is_valid().to_numpy(), "undecodable", lambda row: broken[row].as_py(), "decodable")
     for rule, signal, low, high in judge.limits:
-        _range(verdict, facts[signal], (rule, low, high), dict(judge.shares))
+        _range(verdict, facts[signal], (rule, low, high), judge.shares)
     for signal, most, scale in judge.outliers:
         z_N = scale.z(facts[signal].to_numpy(zero_copy_only=False).astype(np.float64))
         verdict.numbers(np.abs(z_N) > most, f"outlier_{signal}", np.abs(z_N), f"max {most:g} robust z")

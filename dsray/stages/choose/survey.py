@@ -14,7 +14,7 @@ import pyarrow as pa
 from dsray.engine.exchange import Exchange, Input, plain
 from dsray.errors import RecipeError
 from dsray.selection import Select
-from dsray.stages.choose.outliers import Scale, Space, matrix, moments, scale, space
+from dsray.stages.choose.outliers import F64, Scale, Space, matrix, moments, scale, space
 from dsray.stages.choose.rules import FEATURES, Judge
 
 Facts = Callable[..., pa.Table]
@@ -54,7 +54,7 @@ def settle(judge: Judge, select: Select, exchange: Exchange, inputs: Sequence[In
 
 
 def describe(
-    value_N: np.ndarray[Any, Any], shares: Sequence[float], logarithmic: bool | None = None
+    value_N: F64, shares: Sequence[float], logarithmic: bool | None = None
 ) -> dict[str, float]:
     """Quantiles by their share (linear between neighbours), and the scale."""
     value_N = value_N[np.isfinite(value_N)]

@@ -1,5 +1,5 @@
-"""What another recipe's `select` would do: the same rounds and verdicts, in this process and from facts and labels alone;
-nothing is written."""
+"""What another recipe's `select` would do: the same rounds and verdicts, in this process and from facts and labels
+alone; nothing is written."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

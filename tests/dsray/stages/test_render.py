@@ -22,9 +22,7 @@ def verdicts_of(raw, kept):
     ids = raw["id"].to_pylist()
     split = [("train" if index % 3 else "test") if keep else None for index, keep in enumerate(kept)]
     nothing = [None] * rows
-    return pa.table(
-        [ids, kept, nothing, nothing, nothing, ["1"] * rows, nothing, ids, split, nothing], schema=schema.VERDICTS
-    )
+    return pa.table([ids, kept, nothing, nothing, nothing, ["1"] * rows, nothing, ids, split, nothing], schema=schema.VERDICTS)
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def recipe_of(choices: dict[str, Any], seed: int = 7) -> recipes.Recipe:
 
 
 def verdicts(
-    store: Store, rows: Sequence[dict[str, Any]], choices: dict[str, Any], sizes: Sequence[int] = (1000,), seed: int = 7,
-    exchange: Exchange | None = None, recrawled: Sequence[str] = (),
+    store: Store, rows: Sequence[dict[str, Any]], choices: dict[str, Any], sizes: Sequence[int] = (1000,),
+    seed: int = 7, exchange: Exchange | None = None, recrawled: Sequence[str] = (),
 ) -> pa.Table:  # fmt: skip
     """The verdicts of all rows, in order."""
     recipe, of_shards = recipe_of(choices, seed), families(store, rows, sizes)
