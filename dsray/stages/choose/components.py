@@ -29,7 +29,7 @@ def connect(exchange: Exchange, parts: Sequence[Handle], one_task: int = ONE_TAS
     pairs = sum(table["pairs"][0].as_py() for table in exchange.fetch(exchange.each(inputs, _tell)))
     if pairs <= one_task:
         return exchange.round(inputs, _whole, "root", forest, 1)
-    count = 2 + 2 * pairs // one_task
+    count = 2 + 2 * pairs // max(1, one_task)
     before = None
     while True:
         larger = exchange.round(inputs, _both, "node", large_star, count)

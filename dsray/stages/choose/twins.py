@@ -79,6 +79,9 @@ def pairs(met: pa.Table, radius: int | None) -> pa.Table:
     first, second = (rows[side] for side in _same_bytes(met[KEY].to_numpy()[rows], word_N[rows]))
     if radius is not None:
         rows = np.flatnonzero(~exact_N)
+        rows = rows[np.lexsort((place_N[rows], word_N[rows]))]  # a row is here under several bands: once is enough
+        again_N = _heads(word_N[rows], place_N[rows]) != np.arange(len(rows))
+        rows = rows[~again_N]
         near = (rows[side] for side in duplicates.pairs(word_N[rows], radius))
         first, second = (np.concatenate(both) for both in zip((first, second), near, strict=True))
     return stars(place_N[first], place_N[second])
