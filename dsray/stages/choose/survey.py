@@ -53,9 +53,7 @@ def settle(judge: Judge, select: Select, exchange: Exchange, inputs: Sequence[In
     return judge
 
 
-def describe(
-    value_N: F64, shares: Sequence[float], logarithmic: bool | None = None
-) -> dict[str, float]:
+def describe(value_N: F64, shares: Sequence[float], logarithmic: bool | None = None) -> dict[str, float]:
     """Quantiles by their share (linear between neighbours), and the scale."""
     value_N = value_N[np.isfinite(value_N)]
     if not len(value_N):

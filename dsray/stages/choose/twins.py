@@ -104,10 +104,11 @@ def decide(members: pa.Table, exact: bool, threshold: str) -> pa.Table:
         order = np.lexsort((b_N, a_N, root_N))
         same_N[order] = order[_heads(root_N[order], a_N[order], b_N[order])]
     place = np.arange(len(order))
-    stays, doubled = best_N == place, same_N != place
+    stays, first = best_N == place, same_N == place
+    doubled = ~first | (exact & (same_N[best_N] == same_N))
     ids = members["id"].combine_chunks()
     rule = np.where(doubled, "exact_duplicate", "near_duplicate")
-    of = packed_hex(ids.take(pa.array(np.where(doubled, same_N, best_N))))
+    of = packed_hex(ids.take(pa.array(np.where(first, best_N, same_N))))
     words = np.where(doubled, "same bytes", threshold)
     columns = [pa.array(rule.tolist(), mask=stays), pc.if_else(pa.array(stays), None, of),
                pa.array(words.tolist(), mask=stays)]  # fmt: skip

@@ -134,7 +134,7 @@ def test_20000_signatures_equal_brute_force(lake):
     pairs = [np.zeros((0, 2), np.int64)]
     for low in range(0, 20_000, 1000):
         near = np.argwhere(np.bitwise_count(word_N[low : low + 1000, None] ^ word_N[None]) <= 4)
-        pairs.append(near + [low, 0])
+        pairs.append(near + np.array([low, 0]))
     i, j = np.concatenate(pairs).T
     wanted = duplicates.clusters(20_000, i, j)
     found = pa.concat_tables(twins.find(Here(), states_of(word_N, 4), 20_000, Duplicates(exact=False, radius=4), None))
