@@ -92,7 +92,7 @@ class Outliers(Model):
     """Rows far from the others, in units of the robust z-score: distance from the median over 1.4826 of the median
     distance, which is one standard deviation where values are normal."""
 
-    signals: dict[str, Positive] = Field({}, description="Signal → the largest |z| that stays; the scale of a signal "
+    signals: dict[str, Positive] = Field({}, description="Signal → the largest z, up or down, that stays; the scale of a signal "
                                          "that is positive and skewed to the right is logarithmic.")  # fmt: skip
     features: Positive | None = Field(None, description="The largest z of a row's Mahalanobis distance from the mean "
                                       "of the kind's features.")  # fmt: skip

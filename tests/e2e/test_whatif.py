@@ -10,7 +10,7 @@ from dsray.stages.choose.whatif import counts_of
 from runs import Silent, lake
 
 CHANGES = [
-    {"drop.blur": {"min": 4000}},
+    {"drop.blur": {"min": 20000}},
     {"drop.blur": {"min_quantile": 0.1}, "outliers": {"signals": {"contrast": 2.5}}, "cap": {"label": 20},
      "split.stratify": True, "duplicates.radius": 6},
 ]  # fmt: skip
@@ -43,7 +43,7 @@ def test_what_it_tells_is_what_a_run_does(built, recipe_text, ray_session, chang
 def test_plan_set_and_show_quarantine_print_it(built, recipe_file, capsys):
     folder, _, outcome = built
     where = ["--lake", f"file://{folder}"]
-    code = cli.main(["plan", str(recipe_file), *where, "--set", "select.drop.blur.min=4000"])
+    code = cli.main(["plan", str(recipe_file), *where, "--set", "select.drop.blur.min=20000"])
     said = capsys.readouterr().out
     assert code == cli.WORK_TO_DO and "difference" in said and "blur" in said.split("difference")[1]
     assert cli.main(["show", "digits", *where, "--quarantine"]) == 0
