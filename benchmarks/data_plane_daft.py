@@ -1,8 +1,8 @@
 """measure + render against Daft 0.7 on the same raw shards: images per second.
 
-Daft decodes, hashes, resizes to 224 and encodes JPEG (quality 75, as here) in one pass of its native engine, and writes Parquet. dsray does
-more: it decodes twice, computes all signals beside the hash, and writes facts and samples with digest, fsync and
-receipt. Daft's seconds are its query's, without start and imports.
+Daft decodes, hashes, resizes to 224 and encodes JPEG (quality 75, as here) in one pass of its native engine, and
+writes Parquet. dsray does more: it decodes twice, computes all signals beside the hash, and writes facts and samples
+with digest, fsync and receipt. Daft's seconds are its query's, without start and imports.
 """
 
 import os

@@ -1,6 +1,7 @@
 """Near-duplicates among 1 million 64-bit signatures, radius 4, clusters included: at most 15 s and 2 GB.
 
-Facts lie as shards on a file lake; `twins` and the exchange do what `select` does with them. Memory is the peak of the
+Facts lie as shards on a file lake; `twins` and the exchange do what `select` does with them, from reading to rows that
+know their cluster and whom they double. Memory is the peak of the
 whole process tree, Ray's own processes included. The pair search alone in one process is printed beside it.
 """
 
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from functools import partial
+from itertools import count
 from threading import Event, Thread
 
 import numpy as np
@@ -18,17 +19,18 @@ import pyarrow as pa
 from benchmarks import protocol
 from dsray import duplicates, keys
 from dsray.engine.connect import connected
-from dsray.engine.exchange import exchange
+from dsray.engine.exchange import Cluster, Handle
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store, open_store
-from dsray.stages import twins
+from dsray.selection import Duplicates
+from dsray.stages.choose import state, twins
 
 SECONDS, GIGABYTES = 15.0, 2.0
 RADIUS = 4
 SHARD_ROWS = 50_000
 TWINS = 0.1  # of the rows are near-duplicates of another
-PARTITION_ROWS = 500_000  # as in select
+GROUP_ROWS = 250_000  # as in select
 
 
 def signatures(rows: int) -> np.ndarray:
@@ -55,14 +57,30 @@ def publish(store: Store, signature_N: np.ndarray) -> list[Receipt]:
     return receipts
 
 
-def load(receipt: Receipt, *, store: Store) -> pa.Table:
-    return twins.keyed(shards.read(store, receipt), False, RADIUS)
+def group(first: int, step: int, receipts: list[Receipt], store: Store) -> pa.Table:
+    """Shards as select's rounds see them, when all rows passed their own rules."""
+    parts = []
+    for number, receipt in zip(count(first, step), receipts, strict=False):
+        facts = shards.read(store, receipt, ["id", "signature", "side"])
+        place = pa.array(state.places(number, facts.num_rows))
+        ids = pa.chunked_array([state.packed(facts["id"])])
+        empty = {name: pa.nulls(facts.num_rows, type_) for name, type_ in state.RESULTS}
+        columns = {"place": place, "id": ids, "quality": facts["side"], "signature": facts["signature"]}
+        parts.append(pa.table(columns | empty | {"cluster": ids}))
+    return pa.concat_tables(parts)
 
 
-def cluster(store: Store, receipts: list[Receipt], partitions: int) -> int:
+def twinned(part: pa.Table) -> pa.Table:
+    return pa.table({"rows": [part["twinned"].drop_null().length()]})
+
+
+def cluster(store: Store, receipts: list[Receipt], rows: int) -> int:
     """What select does; returns how many rows have a twin."""
-    met = exchange(receipts, partial(load, store=store), twins.KEY, partial(twins.edges, radius=RADIUS), partitions)
-    return len(twins.resolve(met))
+    ray, size = Cluster(), max(1, GROUP_ROWS // SHARD_ROWS)
+    groups = -(-len(receipts) // size)
+    made: list[Handle] = ray.each([(n, groups, receipts[n::groups], store) for n in range(groups)], group)
+    found = twins.find(ray, made, rows, Duplicates(exact=False, radius=RADIUS), None)
+    return sum(table["rows"][0].as_py() for table in ray.fetch(ray.each([(part,) for part in found], twinned)))
 
 
 def memory() -> float:
@@ -92,7 +110,7 @@ def main() -> int:
 
         def through_ray() -> float:
             start = time.perf_counter()
-            counts.append(cluster(store, receipts, 1 + rows // PARTITION_ROWS))
+            counts.append(cluster(store, receipts, rows))
             return time.perf_counter() - start
 
         def alone() -> float:

@@ -17,6 +17,7 @@ from dsray.stages.step import Made, Progress, Step, Work
 
 if TYPE_CHECKING:
     from crawlers.status import Status
+    from dsray.stages.choose.whatif import Counts
 
 StepOf = Callable[[Recipe, Made], Step]
 Run = Callable[[Step, Made, Work], Manifest]
@@ -106,6 +107,23 @@ def plan(recipe: Recipe, store: Store) -> list[Planned]:
             )
             missing = name
     return planned
+
+
+def compare(before: Recipe, after: Recipe, store: Store) -> "tuple[Counts, Counts] | None":
+    """What `select` keeps and drops with the one recipe and with the other, from facts and labels alone: nothing is
+    made, Ray is not started. None where these have to be made first, or where `select` is the same."""
+    from dsray.stages.choose.whatif import Counts, counts_of, whatif
+
+    def counts(recipe: Recipe) -> tuple[str, Counts] | None:
+        made = {one.name: one.manifest for one in plan(recipe, store) if one.manifest}
+        if not made.keys() >= {"collect", "measure", "label"}:
+            return None
+        key = select.step(recipe, made).key
+        return key, counts_of(made["select"]) if "select" in made else whatif(recipe, made, store)
+
+    then = counts(after)
+    now = counts(before) if then else None
+    return (now[1], then[1]) if now and then and now[0] != then[0] else None
 
 
 def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None = None, cpus: int | None = None,

@@ -81,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     crawl.add_argument("what", choices=["run", "status"])
     with_cluster(with_recipe(crawl))
     crawl.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="(run) ask the sources anew")
-    with_recipe(verb("plan", _plan, "say what run would do, and why"))
+    plan = with_recipe(verb("plan", _plan, "say what run would do, and why"))
+    plan.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as if the recipe said so: "
+                      "select.drop.blur.min=30; shows what that keeps and drops, without making anything")  # fmt: skip
     label = with_recipe(verb("label", _label, "write the rows that matter most for people to label"))
     label.add_argument("--out", type=Path, required=True, help="a folder for media and tasks")
     label.add_argument("--format", choices=["label-studio", "coco"], default="label-studio", help="(label-studio)")
@@ -94,6 +96,8 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument("--no-wait", action="store_true", help="return when the job is accepted")
     show = with_lake(verb("show", _show, "what a release is made of"))
     show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest; without it: all datasets")
+    show.add_argument("--quarantine", nargs="?", const="", metavar="RULE", help="why rows were dropped, with examples "
+                      "and what other thresholds would bring back; of all rules, or of one")  # fmt: skip
     export = with_lake(verb("export", _export, "copy a release into a folder of plain files"))
     export.add_argument("release", help="digits@v3, or digits for the newest")
     export.add_argument("folder", type=Path, nargs="?", help="default: named after the release")
@@ -211,13 +215,15 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from dsray import build, console
-    from dsray import recipe as recipes
+    from dsray import build, console, override
 
-    recipe = recipes.load(options.recipe)
+    plain, recipe = override.load(options.recipe, options.set)
+    screen = console.console_of()
     with _opened(options, recipe) as store:
         planned = build.plan(recipe, store)
-    console.plan_table(console.console_of(), planned)
+        console.plan_table(screen, planned)
+        if options.set and (both := build.compare(plain, recipe, store)):
+            console.difference(screen, *both)
     return WORK_TO_DO if any(step.state != "reuse" for step in planned) else 0
 
 
@@ -250,8 +256,13 @@ def _submit(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     from dsray import console
 
+    if options.quarantine is not None and options.release is None:
+        raise DsrayError("Whose quarantine?", "Name a dataset: dsray show digits --quarantine.")
     with _opened(options) as store:
-        console.show(console.console_of(), store, options.release)
+        if options.quarantine is None:
+            console.show(console.console_of(), store, options.release)
+        else:
+            console.quarantine(console.console_of(), store, options.release, options.quarantine)
 
 
 def _export(options: argparse.Namespace) -> None:

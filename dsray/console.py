@@ -11,6 +11,8 @@ from rich.text import Text
 
 from dsray.build import Outcome, Planned
 from dsray.dataset import find
+from dsray.errors import DsrayError
+from dsray.lake import manifests
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.schema import SPLITS
@@ -19,6 +21,7 @@ from dsray.stages.select import by_count
 
 if TYPE_CHECKING:
     from crawlers.status import Status
+    from dsray.stages.choose.whatif import Counts
 
 _TELL_S = 20
 
@@ -138,6 +141,24 @@ def plan_table(console: Console, planned: list[Planned]) -> None:
         console.print(line, highlight=False)
 
 
+def difference(console: Console, now: "Counts", then: "Counts") -> None:
+    """What another `select` keeps and drops, beside the present one; rules whose rows stay the same are left out."""
+    rules = sorted({*now.quarantine, *then.quarantine}, key=lambda rule: -max(
+        now.quarantine.get(rule, 0), then.quarantine.get(rule, 0)))  # fmt: skip
+    dropped = [(rule, now.quarantine.get(rule, 0), then.quarantine.get(rule, 0)) for rule in rules]
+    rows = [("kept", now.kept, then.kept), *((f"  {split}", now.splits[split], then.splits[split]) for split in SPLITS),
+            ("quarantined", sum(row[1] for row in dropped), sum(row[2] for row in dropped)),
+            *((f"  {rule}", before, after) for rule, before, after in dropped if before != after)]  # fmt: skip
+    table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=True, header_style="dim")
+    table.add_column("rows", style="bold")
+    for column in ("now", "then", "difference"):
+        table.add_column(column, justify="right")
+    for name, before, after in rows:
+        table.add_row(name, f"{before:,}", f"{after:,}", f"{after - before:+,}" if after != before else "")
+    console.print()
+    console.print(table)
+
+
 def crawl(console: Console, told: "Status") -> None:
     """How a crawl stands: rounds, outcomes, hosts, and what is due."""
     console.print(f"\n{told.source}: {told.state}, crawl {told.number}", highlight=False)
@@ -200,6 +221,36 @@ def show(console: Console, store: Store, name: str | None) -> None:
             f"  gate         {gate['value']:.3f}  {gate['gate']}, {gate['model']}: {gate['limit']}, {passed}",
             highlight=False,
         )
+
+
+def quarantine(console: Console, store: Store, name: str, rule: str) -> None:
+    """Why rows of a release were dropped, a rule at a time: examples, and what other thresholds would bring back."""
+    from dsray.stages.choose.quarantine import caught
+
+    version = find(store, name)
+    keys = {stage: version.manifest["stages"][stage]["key"] for stage in ("collect", "select")}
+    raw, select = (manifests.find(store, stage, key) for stage, key in keys.items())
+    if raw is None or select is None:
+        raise DsrayError(f"The verdicts behind {name} are no longer on {store.url}.", "Run its recipe again.")
+    found = caught(raw, select, store, 3 if not rule else 20)
+    if rule and rule not in {one.rule for one in found}:
+        known = ", ".join(one.rule for one in found) or "none"
+        raise DsrayError(f"No row of {name} was dropped by '{rule}'.", f"Rules that dropped rows: {known}.")
+    dropped = sum(one.rows for one in found)
+    said = f"{version.dataset}@v{version.number}  {dropped:,} of {select.counts['in']:,} rows are in quarantine"
+    console.print(said, highlight=False, style="bold")
+    for one in found:
+        if rule in ("", one.rule):
+            head = (f"\n{one.rule:<20}", "bold"), f"{one.rows:>10,}  {one.share:>7.2%}", (f"  {one.threshold}", "dim")
+            console.print(Text.assemble(*head), highlight=False)
+            for value, url in one.examples:
+                console.print(Text.assemble(f"  {value or '–':<28}", ("  " + url, "dim")), highlight=False)
+            if one.back:
+                steps = " · ".join(f"{threshold} → {rows:,}" for threshold, rows in one.back)
+                console.print(f"  would bring back  {steps}", highlight=False)
+    if any(one.back for one in found):
+        console.print("\nA rule sees rows that passed those before it: later ones may still catch what comes back.",
+                      highlight=False, style="dim")  # fmt: skip
 
 
 def _origin_order(origin: str) -> tuple[int, str]:

@@ -167,6 +167,18 @@ class Recipe(Model):
             raise ValueError(f"`synthesize` draws images, and samples of the kind '{self.kind}' are none")
         return self
 
+    @model_validator(mode="after")
+    def _selected_by_what_is_there(self) -> "Recipe":
+        select, of_kind = self.select, kinds.kind(self.kind)
+        signals = [*of_kind.MEANINGS, *self.measure.signals]
+        asked = [("outliers.signals", name) for name in (select.outliers.signals if select.outliers else ())]
+        asked += [("duplicates.keep", select.duplicates.keep)] if select.duplicates.keep else []
+        groups = ["cluster", "page", "host", "source", *self.texts(), *of_kind.FACTS.names, *self.measure.signals]
+        for where, name, known in [*((*one, signals) for one in asked), ("split.by", select.split.by, groups)]:
+            if name not in known:
+                raise ValueError(f"select.{where}: there is no '{name}'; there are: {', '.join(dict.fromkeys(known))}")
+        return self
+
     def texts(self) -> list[str]:
         """The text columns that the sources bring, sorted."""
         return sorted({field for source in self.collect.values() for field in source.fields()})

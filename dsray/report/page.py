@@ -52,6 +52,7 @@ class Rule:
     share: float
     threshold: str = ""
     examples: Sequence[Example] = ()
+    back: Sequence[tuple[str, int]] = ()  # (looser threshold, rows that it would no longer drop)
 
 
 @dataclass(frozen=True)

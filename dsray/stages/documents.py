@@ -15,6 +15,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.recipe import Recipe
 from dsray.report import card, charts, grid, page
+from dsray.stages.choose.quarantine import caught
 from dsray.stages.release import Part, features_of, parts, release_table
 from dsray.stages.render import good, sample_table
 from dsray.stages.select import by_count
@@ -107,7 +108,6 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
 def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], list[page.Histogram]]:
     """Rules with examples, and the signals' distributions, over the first shards: enough to judge."""
     examples: dict[str, list[page.Example]] = {}
-    thresholds: dict[str, str] = {}
     columns: dict[str, tuple[list[float], list[float]]] = {}
     rows = 0
     families = zip(made["collect"].shards, made["measure"].shards, made["select"].shards, strict=True)
@@ -116,19 +116,18 @@ def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], li
             break
         verdict, fact = shards.read(work.store, verdicts), shards.read(work.store, facts)
         rows += verdict.num_rows
-        _collect_examples(verdict, raw, work, examples, thresholds)
+        _collect_examples(verdict, raw, work, examples)
         kept = verdict["kept"]
         for field in fact.schema:
             if pa.types.is_floating(field.type):
                 both = columns.setdefault(field.name, ([], []))
                 both[0].extend(fact[field.name].filter(kept).drop_null().to_pylist())
                 both[1].extend(fact[field.name].filter(pc.invert(kept)).drop_null().to_pylist())
-    total = made["collect"].counts["in"]
     rules = [
-        page.Rule(rule, count, count / total, thresholds.get(rule, ""), examples.get(rule, []))
-        for rule, count in by_count(made["select"].details["quarantine"])
+        page.Rule(one.rule, one.rows, one.share, one.threshold, examples.get(one.rule, []), one.back)
+        for one in caught(made["collect"], made["select"], work.store, examples=0)
     ]
-    limits = {signal: (low, high) for _, signal, low, high in work.recipe.select.drop.ranges()}
+    limits = {signal: (low, high) for _, signal, low, high in made["select"].details["judge"]["limits"]}
     meanings = kind(work.recipe.kind).MEANINGS
     histograms = []
     for name, (kept_values, dropped_values) in columns.items():
@@ -141,9 +140,7 @@ def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], li
     return rules, histograms
 
 
-def _collect_examples(
-    verdict: pa.Table, raw: Receipt, work: Work, examples: dict[str, list[page.Example]], thresholds: dict[str, str]
-) -> None:
+def _collect_examples(verdict: pa.Table, raw: Receipt, work: Work, examples: dict[str, list[page.Example]]) -> None:
     """Adds rows of this shard to rules that have too few. Reads payloads only if some are wanted."""
     wanted: list[int] = []
     room = {rule: _EXAMPLES - len(found) for rule, found in examples.items()}
@@ -158,7 +155,6 @@ def _collect_examples(
     for source, found in zip(sources, verdict.take(wanted).to_pylist(), strict=True):
         png = of_kind.thumbnail(source["payload"], _THUMBNAIL) if source["payload"] else None
         examples.setdefault(found["rule"], []).append(page.Example(png, found["value"] or "", source["url"]))
-        thresholds.setdefault(found["rule"], found["threshold"] or "")
 
 
 def _drawn(manifest: Manifest) -> str:
@@ -267,14 +263,14 @@ def _card(step: Step, made: Made, work: Work, version: int, receipts: list[Recei
         scores=[(s.model, s.name, s.value, s.reference, s.limit) for s in scores(made, step.params["gates"])],
         rows=counts(receipts),
         path=f"{work.store.url}/releases/{recipe.dataset}/v{version}",
-        thresholds=_thresholds(recipe),
+        thresholds=_thresholds(recipe, made["select"].details["judge"]["limits"]),
     )
 
 
-def _thresholds(recipe: Recipe) -> dict[str, str]:
+def _thresholds(recipe: Recipe, limits: list[Any]) -> dict[str, str]:
     """Rule → its threshold in words."""
     found = {}
-    for rule, _, low, high in recipe.select.drop.ranges():
+    for rule, _, low, high in limits:
         found[rule] = " ".join(
             f"{word} {limit:g}" for word, limit in (("min", low), ("max", high)) if limit is not None
         )

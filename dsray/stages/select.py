@@ -1,8 +1,7 @@
 """facts + labels → verdicts: every row kept, or quarantined by the first rule that it fails. Never reads a payload."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -12,22 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsray import keys, rng, schema
-from dsray.kinds import kind
 from dsray.lake import shards as lake_shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.selection import Rule
-from dsray.stages import superseded, twins
+from dsray.stages.choose.decision import Decision, decide, receipts, write
+from dsray.stages.choose.rules import Judge, failures
+from dsray.stages.choose.splits import fall, numbers
+from dsray.stages.choose.state import Family, groups_of
 from dsray.stages.step import Made, Step, Work, digests, total
-from dsray.stages.superseded import Superseded
-from dsray.stages.twins import Twin
 
 VERSION = 2
 
-_RAW_COLUMNS = ["id", "error", "evidence", "fetched_at"]
-_PARTITION_ROWS = 500_000
+RAW_COLUMNS = ["id", "error", "evidence"]
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -40,152 +37,110 @@ def step(recipe: Recipe, made: Made) -> Step:
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
-    """Rules on each row, then duplicates among the rows that pass, then splits by duplicate cluster."""
+    """First what all rows together tell, in rounds on the cluster; then the verdicts, shard by shard. A shard of
+    verdicts is named by its own rows and what the rounds found for them: others may change without it."""
     from dsray.engine import shards
-    from dsray.engine.exchange import exchange
+    from dsray.engine.exchange import Cluster
 
-    families = list(zip(made["collect"].shards, made["measure"].shards, made["label"].shards, strict=True))
-    drop, duplicates = work.recipe.select.drop, work.recipe.select.duplicates
-    old = superseded.find(made["collect"].shards, work.store, made["collect"].details.get("recrawled", ()))
-    rules = partial(failures, rules=drop.ranges(), unlabelled=drop.unlabelled, old=old)
-    twin_rows: Mapping[str, Twin] = {}
-    if families and (duplicates.exact or duplicates.radius is not None):
-        work.progress.show(0, None, "looking for duplicates")
-        found = exchange(
-            families,
-            partial(
-                _candidates,
-                store=work.store,
-                rules=rules,
-                exact=duplicates.exact,
-                radius=duplicates.radius,
-                quality=kind(work.recipe.kind).QUALITY,
-            ),
-            twins.KEY,
-            partial(twins.edges, radius=duplicates.radius),
-            partitions=1 + made["measure"].counts["kept"] // _PARTITION_ROWS,
-        )
-        twin_rows = twins.resolve(found)
-    works = [
-        shards.Work(
-            name_of("select", keys.key("select", VERSION, {"step": step.key}, [r.digest for r in family])),
-            [(family[0], _RAW_COLUMNS), (family[1], None), (family[2], None)],
-        )
-        for family in families
-    ]
-    split = work.recipe.select.split.model_dump()
-    fn = partial(
-        verdicts, rules=rules, twin_rows=twin_rows, split=split, seed=work.recipe.seed, radius=duplicates.radius
-    )
-    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(made["measure"].counts["kept"]))
-    counts = {name: total(receipts, name) for name in ("in", "kept", "quarantined")}
-    rules_counted = Counter[str]()
-    for receipt in receipts:
-        rules_counted.update(receipt.counts)
-    quarantine = {name.removeprefix("rule:"): count for name, count in rules_counted.most_common() if ":" in name}
-    return step.manifest(receipts, counts, {"quarantine": quarantine, "classes": _classes(receipts, work.store)})
+    cluster, families = Cluster(), families_of(made)
+    recrawled = made["collect"].details.get("recrawled", ())
+    say = partial(work.progress.show, 0, None)
+    found = decide(families, work.recipe, work.store, cluster, recrawled, say)
+    inputs = list(zip(found.states, groups_of(families), strict=True)) if families else []
+    written = cluster.each(inputs, partial(write, store=work.store, split_told=found.split_told))
+    outcome = receipts(cluster.fetch(written))
+    params = {"judge": found.judge.words(), "select": rest(work.recipe), "weights": found.weights}
+    works = []
+    for number, family in enumerate(families):
+        of_shard = [*family, *([outcome[number]] if number in outcome else [])]
+        name = name_of("select", keys.key("select", VERSION, params, [receipt.digest for receipt in of_shard]))
+        columns: list[Sequence[str] | None] = [RAW_COLUMNS, fact_columns(found.judge), None, None]
+        works.append(shards.Work(name, list(zip(of_shard, columns, strict=False))))
+    fn = verdicts_of(work.recipe, found)
+    made_shards = shards.map_shards(work.store, works, fn, work.progress.rows(made["measure"].counts["kept"]))
+    counts = {name: total(made_shards, name) for name in ("in", "kept", "quarantined")}
+    counted = Counter[str]()
+    for receipt in made_shards:
+        counted.update(receipt.counts)
+    details = {
+        "quarantine": quarantined(counted),
+        "classes": _classes(made_shards, work.store),
+        "judge": found.judge.words(),
+    }
+    return step.manifest(made_shards, counts, details)
 
 
-def failures(
-    raw: pa.Table,
-    facts: pa.Table,
-    labels: pa.Table,
-    *,
-    rules: Sequence[Rule],
-    unlabelled: bool,
-    old: Superseded = superseded.NONE,
-) -> pa.Table:
-    """[rule, value, threshold] of the first rule that each row fails, null where it passes all."""
-    rows = facts.num_rows
-    rule, value, threshold = (np.full(rows, None, object) for _ in range(3))
-
-    def fail(failed_N: np.ndarray[Any, Any], name: Any, values: Sequence[Any], limit: str) -> None:
-        for row in np.flatnonzero(failed_N & (rule == None)).tolist():  # noqa: E711  # elementwise
-            rule[row], value[row], threshold[row] = (name[row] if isinstance(name, list) else name), values[row], limit
-
-    newer = superseded.flags(raw, old)
-    fail(np.array([one is not None for one in newer]), "superseded", newer, "the newest row of its URL")
-    refused, evidence = raw["error"].to_pylist(), [_short(text) for text in raw["evidence"].to_pylist()]
-    fail(np.array([e is not None for e in refused]), refused, evidence, "")
-    broken = facts["error"].to_pylist()
-    fail(np.array([e is not None for e in broken]), "undecodable", broken, "decodable")
-    for name, signal, low, high in rules:
-        found_N = facts[signal].to_numpy(zero_copy_only=False).astype(np.float64)
-        shown = [f"{number:.6g}" for number in found_N]
-        with np.errstate(invalid="ignore"):
-            if low is not None:
-                fail(found_N < low, name, shown, f"min {low:g}")
-            if high is not None:
-                fail(found_N > high, name, shown, f"max {high:g}")
-    if unlabelled:
-        names = labels["label"].to_pylist()
-        fail(np.array([name is None for name in names]), "unlabelled", names, "a label")
-    return pa.table(
-        [pa.array(column, pa.string()) for column in (rule, value, threshold)], ["rule", "value", "threshold"]
-    )
+def families_of(made: Made) -> list[Family]:
+    """Raw, facts and labels of each shard."""
+    return list(zip(made["collect"].shards, made["measure"].shards, made["label"].shards, strict=True))
 
 
-def _short(evidence: str | None) -> str | None:
-    """The signal and its value; where it was seen stays in the raw row."""
-    if evidence is None:
-        return None
-    found = json.loads(evidence)
-    return f"{found.get('signal')}: {found.get('value')}"
+def fact_columns(judge: Judge) -> list[str]:
+    return list(dict.fromkeys(["id", "error", *judge.signals()]))
+
+
+def rest(recipe: Recipe) -> dict[str, Any]:
+    """What verdicts depend on besides rules and outcomes: who falls where by its own number."""
+    return {"split": recipe.select.split.model_dump(mode="json"), "seed": recipe.seed}
+
+
+def verdicts_of(recipe: Recipe, found: Decision) -> Callable[..., tuple[pa.Table, dict[str, int]]]:
+    """`verdicts` with all that a decision and a recipe say."""
+    split = {name: getattr(recipe.select.split, name) for name in schema.SPLITS}
+    return partial(verdicts, judge=found.judge, split=split, seed=recipe.seed, weights=found.weights)
 
 
 def verdicts(
     raw: pa.Table,
     facts: pa.Table,
     labels: pa.Table,
+    outcome: pa.Table | None = None,
     *,
-    rules: Any,
-    twin_rows: Mapping[str, Twin],
-    split: dict[str, float],
+    judge: Judge,
+    split: Mapping[str, float],
     seed: int,
-    radius: int | None,
+    weights: Mapping[str, float] | None = None,
     careful: bool = False,
 ) -> tuple[pa.Table, dict[str, int]]:
-    """One verdict per row, with its duplicate cluster and, when kept, its split."""
-    failed = rules(raw, facts, labels)
-    rule, value, threshold = (failed[name].to_pylist() for name in ("rule", "value", "threshold"))
-    ids = facts["id"].to_pylist()
-    clusters = list(ids)
-    for row, row_id in enumerate(ids):
-        if rule[row] is None and (twin := twin_rows.get(row_id)):
-            clusters[row] = twin.cluster
-            if twin.rule:
-                rule[row], value[row] = twin.rule, twin.of
-                threshold[row] = "same bytes" if twin.rule == "exact_duplicate" else f"radius {radius}"
-    splits_N = _splits(clusters, split, seed)
-    kept = [name is None for name in rule]
-    label = labels["label"].to_pylist()
-    splits = [s if k else None for s, k in zip(splits_N, kept, strict=True)]
-    weights = pa.nulls(len(ids), pa.float64())
-    table = pa.table(
-        [ids, kept, rule, value, threshold, label, labels["objects"], clusters, splits, weights],
-        schema=schema.VERDICTS,
-    )
-    counts = Counter(f"rule:{name}" for name in rule if name is not None)
-    return table, {"in": len(ids), "kept": sum(kept), "quarantined": len(ids) - sum(kept), **counts}
+    """One verdict per row: its own rules', then what `outcome` says of it."""
+    rows = facts.num_rows
+    failed = failures(raw, facts, labels, judge)
+    told = _spread(outcome, rows)
+    by_round = told["rule"].is_valid()
+    rule, value, threshold = (pc.if_else(by_round, told[name], failed[name]) for name in ("rule", "value", "threshold"))
+    kept = pc.is_null(rule)
+    cluster = pc.coalesce(told["cluster"], facts["id"])
+    own = fall(numbers(rng.keys_of(cluster.to_pylist()), seed), split)
+    splits = pc.if_else(kept, pc.coalesce(told["split"], pa.array(own, pa.string())), None)
+    weight = _weights(labels["label"], pc.fill_null(pc.equal(splits, "train"), False), weights)
+    columns = [facts["id"], kept, rule, value, threshold, labels["label"], labels["objects"], cluster, splits, weight]
+    table = pa.table(columns, schema=schema.VERDICTS).combine_chunks()
+    counts = Counter(f"rule:{name}" for name in rule.to_pylist() if name is not None)
+    return table, {"in": rows, "kept": rows - counts.total(), "quarantined": counts.total(), **counts}
 
 
-def _candidates(
-    family: tuple[Receipt, Receipt, Receipt], *, store: Store, rules: Any, exact: bool, radius: int | None, quality: str
-) -> pa.Table:
-    """The rows of a shard that pass all rules, once for each key under which a duplicate would be met."""
-    raw, facts, labels = (
-        lake_shards.read(store, receipt, columns)
-        for receipt, columns in zip(family, (_RAW_COLUMNS, None, None), strict=True)
-    )
-    passed = facts.filter(pc.is_null(rules(raw, facts, labels)["rule"]))
-    return twins.keyed(passed, exact, radius, quality)
+def _spread(outcome: pa.Table | None, rows: int) -> pa.Table:
+    """The outcome of every row, null where there is none."""
+    names = ("rule", "value", "threshold", "cluster", "split")
+    if outcome is None:
+        return pa.table({name: pa.nulls(rows, pa.string()) for name in names})
+    at_N = np.full(rows, -1)
+    at_N[outcome["row"].to_numpy()] = np.arange(outcome.num_rows)
+    return outcome.select(names).combine_chunks().take(pa.array(at_N, mask=at_N < 0))
 
 
-def _splits(clusters: list[str], split: dict[str, float], seed: int) -> list[str]:
-    """A cluster falls where its own number in [0, 1) says, so data that is added moves nobody."""
-    u_N = rng.uniform(seed, "split", rng.keys_of(clusters))[:, 0]
-    edges = np.cumsum([split[name] for name in schema.SPLITS])[:-1]
-    return [schema.SPLITS[index] for index in np.searchsorted(edges, u_N, side="right")]
+def _weights(label: pa.ChunkedArray, train: pa.ChunkedArray, weights: Mapping[str, float] | None) -> pa.Array:
+    """Of training rows with a label; null for all others, and for all where nothing is weighed."""
+    if weights is None:
+        return pa.nulls(len(label), pa.float64())
+    pairs = zip(label.to_pylist(), train.to_pylist(), strict=True)
+    return pa.array([weights.get(name) if drawn and name is not None else None for name, drawn in pairs], pa.float64())
+
+
+def quarantined(counted: Mapping[str, int]) -> dict[str, int]:
+    """Rule → rows, most first, from the counts of verdicts."""
+    found = {name.removeprefix("rule:"): count for name, count in counted.items() if name.startswith("rule:")}
+    return dict(by_count(found))
 
 
 def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
@@ -195,12 +150,17 @@ def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
 
 def _classes(receipts: list[Receipt], store: Store) -> dict[str, dict[str, int]]:
     """Class → split → rows. From the shards: a receipt has no room for the counts of many classes."""
-    counts: Counter[tuple[str, str]] = Counter()
     with ThreadPoolExecutor(16) as pool:
-        for table in pool.map(lambda receipt: lake_shards.read(store, receipt, ["split", "label"]), receipts):
-            kept = table.filter(pc.is_valid(table["split"])).group_by(["label", "split"]).aggregate([([], "count_all")])
-            for row in kept.to_pylist():
-                counts[str(row["label"]), row["split"]] += row["count_all"]
+        return classes_of(pool.map(lambda receipt: lake_shards.read(store, receipt, ["split", "label"]), receipts))
+
+
+def classes_of(tables: Any) -> dict[str, dict[str, int]]:
+    """Class → split → rows, of verdicts."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for table in tables:
+        kept = table.filter(pc.is_valid(table["split"])).group_by(["label", "split"]).aggregate([([], "count_all")])
+        for row in kept.to_pylist():
+            counts[str(row["label"]), row["split"]] += row["count_all"]
     classes: dict[str, dict[str, int]] = {}
     for (label, split), count in sorted(counts.items()):
         classes.setdefault(label, {})[split] = count

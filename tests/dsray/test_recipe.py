@@ -39,7 +39,8 @@ def test_the_recipe_that_ships_is_right():
 
 def test_defaults_are_written_out():
     full = recipe.parse(GOOD).model_dump(mode="json")
-    assert full["select"]["split"] == {"train": 0.8, "validation": 0.1, "test": 0.1}
+    shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    assert full["select"]["split"] == {**shares, "by": "cluster", "stratify": False}
     assert recipe.model().model_validate(full) == recipe.parse(GOOD)
 
 
