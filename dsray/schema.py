@@ -102,6 +102,7 @@ SAMPLES = pa.schema(
         ("source", pa.string()),
         ("url", pa.string()),
         ("page", pa.string()),
+        ("licence", pa.string()),  # that its page declares
         ("parent", pa.string()),  # augmented rows: the id of the real row
         ("transform", pa.string()),  # augmented rows: JSON of the parameters, enough to make the row again
         ("mixed", MIXED),  # augmented rows with two parents

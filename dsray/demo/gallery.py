@@ -146,7 +146,7 @@ def _plants(pixels: Pixels, classes: list[int], count: int) -> Iterator[Plant]:
             f"a handwritten digit {classes[of]}, scanned again",
             f"/digits/{of:05d}.png",
         )
-        yield plant(f"/cut/{i}.png", Answer(png(image)[: 60 + 5 * i]), "undecodable")
+        yield plant(f"/cut/{i}.png", Answer(png(image)[: 45 + i]), "undecodable")
         yield plant(f"/empty/{i}.png", Answer(b""), "undecodable")
         yield plant(f"/html/{i}.png", Answer(b"<html><body><h1>Please log in</h1></body></html>"), "undecodable")
         yield plant(f"/text/{i}.png", Answer(f"image {i} moved\n".encode()), "undecodable")

@@ -192,7 +192,7 @@ def _table(
         {"parent": t["partner"], "label": label_of[t["partner"]], "share": t["mix"]["share"]} if "mix" in t else None
         for t in transforms
     ]
-    same = ("label", "weight", "split", "source", "url", "page", *texts)
+    same = ("label", "weight", "split", "source", "url", "page", "licence", *texts)
     return sample_table(
         len(due),
         texts,

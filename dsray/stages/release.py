@@ -216,7 +216,7 @@ def release_table(samples: pa.Table, params: dict[str, Any]) -> pa.Table:
     classes, of_kind = params["classes"], kind(params["kind"])
     columns: dict[str, Any] = {"id": samples["id"], of_kind.COLUMN: samples["media"]}
     columns["label"] = _numbers(samples["label"], classes)
-    origin = ("source", "url", "page", "parent", "transform", "model", "seed", "index")
+    origin = ("source", "url", "page", "licence", "parent", "transform", "model", "seed", "index")
     for name in (*params["columns"], "origin", *params["texts"], *origin):
         columns[name] = _mixed(samples[name], classes) if name == "mixed" else samples[name]
     if params["shape"]:

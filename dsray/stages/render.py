@@ -34,7 +34,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     raw, verdicts = made["collect"], made["select"]
-    columns = ["id", "source", "url", "page", "payload", *(f"{name}?" for name in step.params["texts"])]
+    columns = ["id", "source", "url", "page", "licence?", "payload", *(f"{name}?" for name in step.params["texts"])]
     works = [
         shards.Work(name_of("render", step.shard_key(r, v)), [(r, columns), (v, None)])
         for r, v in zip(raw.shards, verdicts.shards, strict=True)
@@ -76,6 +76,7 @@ def samples(
         source=raw["source"],
         url=raw["url"],
         page=raw["page"],
+        licence=raw["licence"] if "licence" in raw.column_names else pa.nulls(raw.num_rows, pa.string()),
         error=pa.array(errors, pa.string()),
         **{name: raw[name] if name in raw.column_names else pa.nulls(raw.num_rows, pa.string()) for name in texts},
     )
