@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LOCK_S = 60.0  # how long a write waits for others that write names of the same stripe
 _STALE_S = 24 * 3600.0  # a temp file of another machine is dead after a day
+_LARGE = 2**20
+"""Bytes of an object whose pages are given back once it is on disk: the next one is written into warm pages."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -172,6 +174,8 @@ class FileStore:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                if len(data) > _LARGE and hasattr(os, "posix_fadvise"):  # Linux
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             yield temp
         finally:
             temp.unlink(missing_ok=True)

@@ -4,8 +4,6 @@ a cap leaves, who falls into which split. What comes out of it lies with the row
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -95,8 +93,7 @@ def turned(recipe: Recipe) -> Orientations | None:
     duplicates = recipe.select.duplicates
     if not duplicates.orientations or duplicates.radius is None:
         return None
-    of_kind: Any = kind(recipe.kind)
-    found = getattr(import_module(f"{of_kind.__name__}.signature"), "orientations", None)
+    found = getattr(kind(recipe.kind), "orientations", None)
     if found is None:
         raise RecipeError(f"The kind {recipe.kind} knows no orientations.", "Take out select.duplicates.orientations.")
     turns: Orientations = found
