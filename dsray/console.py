@@ -92,6 +92,8 @@ def _result(step: str, manifest: Manifest) -> tuple[str, str]:
         return "", "usefulness " + ", ".join(ratios)
     if step == "release":
         return f"{counts['kept']:,} rows", f"v{details['version']}, {len(manifest.shards)} shards"
+    if step == "moments":
+        return f"{len(details['mean'])} channels", "mean and deviation of the training rows"
     return f"{counts.get('kept', 0):,} rows", f"{len(manifest.shards)} shards"
 
 

@@ -28,11 +28,7 @@ RAW_COLUMNS = ["id", "error", "evidence"]
 
 
 def step(recipe: Recipe, made: Made) -> Step:
-    params = {
-        "select": recipe.select.model_dump(mode="json"),
-        "rules": recipe.select.drop.ranges(),
-        "seed": recipe.seed,
-    }
+    params = {"select": recipe.select.model_dump(mode="json"), "seed": recipe.seed}
     return Step("select", "select", VERSION, params, [*digests(made["measure"]), *digests(made["label"])])
 
 
