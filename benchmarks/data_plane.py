@@ -1,8 +1,9 @@
 """measure + render + augment through the engine against a bare process pool that runs the same kernels.
 
-JPEGs of 256×256, like photos and made here, lie as raw shards on a file lake. dsray makes the three passes of a build:
-it reads shards, measures, renders, augments, and writes Parquet with digest, fsync and receipt. The pool has the same
-payloads in memory, runs measure, render and apply on them, and keeps nothing: no Parquet, no storage, no digests.
+JPEGs of 256×256, like photos and made here, lie as raw shards on a file lake. dsray runs the stages of a build: reads
+shards, measures and renders from one decode, gathers samples, augments them, and writes Parquet with digest, fsync and
+receipt. The pool has the same payloads in memory, decodes each once, runs measure, render and apply, and keeps nothing:
+no Parquet, no storage, no digests.
 """
 
 import io
@@ -28,18 +29,19 @@ from PIL import Image
 from benchmarks import protocol
 from dsray import keys, schema
 from dsray.engine.connect import connected
-from dsray.engine.shards import Work, map_shards
 from dsray.kinds import image
 from dsray.lake import shards
+from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store, open_store
-from dsray.stages.augment import copies
-from dsray.stages.measure import facts
-from dsray.stages.render import samples
+from dsray.recipe import model
+from dsray.stages import augment, gather, measure, render
+from dsray.stages.step import Progress, Work, balance
 
 AT_LEAST = 0.9
 SIDE = 256
 RENDER = {"side": SIDE, "mode": "RGB", "format": "jpeg", "fit": "pad"}
+STAGES: dict[str, Any] = {"measure": measure, "render": render, "gather": gather, "augment": augment}
 AUGMENT = {"copies": 1, "rotate": 12, "scale": [0.9, 1.1], "translate": 0.08, "noise": 0.03}
 
 
@@ -71,9 +73,6 @@ def all_kept(raw: pa.Table) -> pa.Table:
     """Verdicts that keep every row for training."""
     rows = [{"id": i, "kept": True, "label": "x", "cluster": i, "split": "train"} for i in raw["id"].to_pylist()]
     return pa.Table.from_pylist(rows, schema=schema.VERDICTS)
-
-
-def quiet(done: int, left: int) -> None: ...
 
 
 class Corpus(NamedTuple):
@@ -113,43 +112,42 @@ def corpus(images: int, a_shard: int) -> Iterator[Corpus]:
 def timed(lake: Corpus, **how: Any) -> float:
     """Seconds that dsray takes; what it made is removed, else the next round finds all made."""
     start = time.perf_counter()
-    assert through_dsray(lake.store, lake.raw, lake.verdicts, **how) == sum(map(len, lake.parts))
+    assert build(lake.store, lake.raw, lake.verdicts, **how).counts["kept"] == sum(map(len, lake.parts))
     seconds = time.perf_counter() - start
     shutil.rmtree(lake.folder / "shards")
     return seconds
 
 
-def through_dsray(
+def build(
     store: Store,
     raw: Sequence[Receipt],
     verdicts: Sequence[Receipt],
     *,
-    render: dict[str, Any] = RENDER,
-    augment: dict[str, Any] | None = AUGMENT,
-) -> int:
-    """The stages as a build runs them; returns the rows that came out of the last."""
-
-    def works(stage: str, inputs: Sequence[Any]) -> list[Work]:
-        return [Work(shards.name_of(stage, keys.digest(str(n).encode())), read) for n, read in enumerate(inputs)]
-
-    measured = works("measure", [[(r, ["id", "digest", "payload"])] for r in raw])
-    map_shards(store, measured, partial(facts, kind_name="image"), quiet)
-    columns = ["id", "source", "url", "page", "payload"]
-    rendered = works("render", [[(r, columns), (v, None)] for r, v in zip(raw, verdicts, strict=True)])
-    real = map_shards(store, rendered, partial(samples, kind_name="image", spec=render), quiet)
-    if augment is None:
-        return sum(receipt.rows for receipt in real)
-    augmented = works("augment", [[(r, None)] for r in real])
-    made = map_shards(store, augmented, partial(copies, kind_name="image", seed=7, spec=augment), quiet)
-    return sum(receipt.rows for receipt in made)
+    form: dict[str, Any] = RENDER,
+    copies: dict[str, Any] | None = AUGMENT,
+) -> Manifest:
+    """The stages as a build runs them, between a crawl and a selection that are there; the manifest of the last."""
+    said = {"dataset": "bench", "collect": {"site": {"files": {"path": "."}}}, "render": form}
+    recipe = model("image").model_validate(said | ({"augment": copies} if copies else {}))
+    rows = sum(receipt.rows for receipt in raw)
+    work = Work(recipe, store, Progress(lambda done, total, note: None))
+    made = {
+        "collect": Manifest("collect", 0, "", {}, [], list(raw), balance(rows)),
+        "select": Manifest("select", 0, "", {}, [], list(verdicts), balance(rows), {"classes": {"x": {"train": rows}}}),
+    }
+    for name, stage in STAGES.items():
+        if name != "augment" or copies:
+            made[name] = stage.run(stage.step(recipe, made), made, work)
+    return made["augment" if copies else "gather"]
 
 
 def kernels(payloads: Sequence[bytes], params: Sequence[dict[str, Any]]) -> int:
     """The same work on the same bytes, and nothing else."""
     rows = 0
     for payload, param in zip(payloads, params, strict=True):
-        image.measure(payload)
-        rows += bool(image.apply(image.render(payload, RENDER)[0], param)[0])
+        decoded = image.decode(payload)
+        image.measure(decoded)
+        rows += bool(image.apply(image.render(decoded, RENDER)[0], param)[0])
     return rows
 
 

@@ -2,7 +2,7 @@
 
 Data-Juicer's default executor on as many processes as cores: image_shape_filter, image_aspect_ratio_filter and
 image_blur_mapper, which decodes, blurs and saves a JPEG. It reads two facts, hashes nothing and keeps files. dsray
-does more but for that blur: it decodes twice, computes all signals and the hash, encodes JPEG of the same size and
+does more but for that blur: it computes all signals and the hash, encodes JPEG of the same size and
 quality (75, but with whole colour), and writes facts and samples as Parquet with digest, fsync and receipt. Data-
 Juicer's seconds are its operators', as it says itself, without start and imports.
 """
@@ -66,7 +66,7 @@ def main() -> int:
         print("Data-Juicer is not installed: `make bench` installs it.", file=sys.stderr)
         return 2
     with corpus(images, a_shard) as lake:
-        dsray = partial(timed, lake, render={**RENDER, "quality": 75}, augment=None)
+        dsray = partial(timed, lake, form={**RENDER, "quality": 75}, copies=None)
         juicer = partial(operators, as_files(lake))
         ours, theirs = (images / seconds for seconds in protocol.medians(5, dsray, juicer))
     print(f"{ours:.0f} images/s through measure and render, {theirs:.0f} by Data-Juicer; {os.cpu_count()} cores")

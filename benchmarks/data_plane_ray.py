@@ -2,7 +2,7 @@
 
 read_parquet, one map_batches (Pillow decodes; blur, brightness and difference hash; blurred and dark ones are dropped;
 padded to a square; albumentations warps and adds noise; both images as JPEG), write_parquet. It does less than dsray:
-each image is decoded once, four facts are not kept, nothing is digested, resumed, quarantined or put create-only, and
+four facts are not kept, nothing is digested, resumed, quarantined or put create-only, and
 its random numbers are not those of the row. Without albumentations (`make bench` installs it) OpenCV warps.
 """
 

@@ -6,7 +6,6 @@ raw shards of several sizes, the peak (VmHWM) of Ray's workers less that of work
 the largest shard that a task reads or writes: the augmented one, some four times the raw one (noise, and JPEG at 95).
 """
 
-import os
 import shutil
 import sys
 import tempfile
@@ -14,48 +13,21 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
+import psutil
 
 from benchmarks import protocol
-from benchmarks.data_plane import AUGMENT, RENDER, all_kept, photo, quiet, raw_table
+from benchmarks.data_plane import all_kept, build, photo, raw_table
 from dsray.engine.connect import connected
-from dsray.engine.shards import Work, map_shards
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store, open_store
-from dsray.stages.augment import copies
-from dsray.stages.measure import facts
-from dsray.stages.render import samples
 
 AT_LEAST = 0.9
 MOST = 5
 """Bytes of memory a byte of shard, at most, beside a constant."""
 
 Pair = tuple[Receipt, Receipt]
-
-
-def told(*tables: pa.Table, fn: Any, **how: Any) -> tuple[pa.Table, dict[str, int]]:
-    """What `fn` makes, and the process that made it."""
-    return fn(*tables, **how)[0], {"pid": os.getpid()}
-
-
-def build(store: Store, pairs: Sequence[Pair]) -> tuple[set[int], int]:
-    """The three stages; returns the processes that ran them, and the bytes of the largest shard."""
-    measure = partial(told, fn=facts, kind_name="image")
-    render = partial(told, fn=samples, kind_name="image", spec=RENDER)
-    augment = partial(told, fn=copies, kind_name="image", seed=7, spec=AUGMENT)
-    columns = ["id", "source", "url", "page", "payload"]
-
-    def ran(stage: str, fn: Any, inputs: Sequence[Any]) -> list[Receipt]:
-        works = [Work(f"shards/{stage}/{number}", read) for number, read in enumerate(inputs)]
-        return map_shards(store, works, fn, quiet)
-
-    made = ran("measure", measure, [[(raw, ["id", "digest", "payload"])] for raw, _ in pairs])
-    real = ran("render", render, [[(raw, columns), (verdict, None)] for raw, verdict in pairs])
-    made += real + ran("augment", augment, [[(receipt, None)] for receipt in real])
-    return {receipt.counts["pid"] for receipt in made}, max(receipt.bytes for receipt in made)
 
 
 def written(store: Store, payloads: Sequence[bytes], number: int) -> Pair:
@@ -69,7 +41,7 @@ def seconds(folder: Path, store: Store, pairs: Sequence[Pair], times: int) -> fl
     took = 0.0
     for _ in range(times):
         start = time.perf_counter()
-        build(store, pairs)
+        build(store, *zip(*pairs, strict=True))
         took += time.perf_counter() - start
         shutil.rmtree(folder / "shards")
     return took / times
@@ -93,8 +65,9 @@ def peak(payloads: list[bytes]) -> tuple[int, int]:
     with tempfile.TemporaryDirectory(prefix="dsray-bench-") as name, connected(cpus=2):
         store = open_store(f"file://{name}")
         pairs = [written(store, payloads, number) for number in range(2)]
-        workers, largest = build(store, pairs)
-        return max(high_water(pid) for pid in workers), largest
+        made = build(store, *zip(*pairs, strict=True))
+        workers = [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::")]
+        return max(high_water(worker.pid) for worker in workers), max(receipt.bytes for receipt in made.shards)
 
 
 def high_water(pid: int) -> int:

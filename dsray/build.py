@@ -12,12 +12,28 @@ from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.stages import augment, collect, evaluate, label, measure, moments, release, render, select, synthesize, train
+from dsray.stages import (
+    augment,
+    collect,
+    evaluate,
+    gather,
+    label,
+    measure,
+    moments,
+    release,
+    render,
+    select,
+    synthesize,
+    train,
+)
 from dsray.stages.step import Made, Progress, Step, Work
 
 if TYPE_CHECKING:
     from crawlers.status import Status
     from dsray.stages.choose.whatif import Counts
+
+_LAST = ("evaluate", "release")
+"""They take what was made of several steps, so they are known when all these are."""
 
 StepOf = Callable[[Recipe, Made], Step]
 Run = Callable[[Step, Made, Work], Manifest]
@@ -58,9 +74,10 @@ def stages(recipe: Recipe, crawl: int = 0, revisit: str = "all") -> list[tuple[s
     chain: list[tuple[str, StepOf, Run]] = [
         ("collect", partial(collect.step, crawl=crawl, revisit=revisit), collect.run),
         ("measure", measure.step, measure.run),
+        ("render", render.step, render.run),
         ("label", label.step, label.run),
         ("select", select.step, select.run),
-        ("render", render.step, render.run),
+        ("gather", gather.step, gather.run),
     ]
     if recipe.augment and recipe.augment.any():
         chain.append(("augment", augment.step, augment.run))
@@ -92,10 +109,13 @@ def plan(recipe: Recipe, store: Store) -> list[Planned]:
     planned: list[Planned] = []
     missing = ""
     for name, step_of, _ in stages(recipe, last.get("crawl", 0), last.get("revisit", "all")):
-        if missing:
-            planned.append(Planned(name, "unknown", f"after {missing}"))
+        try:
+            if missing and name in _LAST:
+                raise KeyError(missing)
+            step = step_of(recipe, made)
+        except KeyError as unmade:
+            planned.append(Planned(name, "unknown", f"after {unmade.args[0]}"))
             continue
-        step = step_of(recipe, made)
         found = manifests.find(store, step.stage, step.key)
         if found:
             made[name] = found
@@ -105,7 +125,7 @@ def plan(recipe: Recipe, store: Store) -> list[Planned]:
             planned.append(
                 Planned(name, "make", _why(step, manifests.find(store, step.stage, before) if before else None))
             )
-            missing = name
+            missing = missing or name
     return planned
 
 

@@ -105,8 +105,8 @@ def summary(console: Console, outcome: Outcome) -> None:
     table.add_column(justify="right")
     table.add_column(style="dim")
     table.add_row("rows in", f"{made['collect'].counts['in']:,}", "")
-    table.add_row("kept", f"{made['render'].counts['kept']:,}", "")
-    table.add_row("quarantined", f"{made['select'].counts['quarantined'] + made['render'].counts['quarantined']:,}", "")
+    table.add_row("kept", f"{made['gather'].counts['kept']:,}", "")
+    table.add_row("quarantined", f"{made['select'].counts['quarantined'] + made['gather'].counts['quarantined']:,}", "")
     for rule, count in by_count(made["select"].details["quarantine"]):
         table.add_row(f"  {rule}", f"{count:,}", "")
     if "augment" in made:

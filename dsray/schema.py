@@ -54,6 +54,20 @@ OBJECT = pa.struct(
 VOTE = pa.struct([("source", pa.string()), ("label", pa.string()), ("confidence", pa.float64())])
 """What one labeller said."""
 
+MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""How Hugging Face stores an image or audio clip in Parquet."""
+
+FORMS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("error", pa.string()),  # why there is none, or null
+        ("media", MEDIA),  # the recipe's one canonical form
+        ("size", pa.int64()),  # bytes of it
+        ("frame", pa.list_(pa.float64())),  # where in the payload it comes from: its kind reads it
+    ]
+)
+"""A raw row in its canonical form, kept or not."""
+
 LABELS = pa.schema(
     [
         ("id", pa.string()),
@@ -83,9 +97,6 @@ VERDICTS = pa.schema(
 
 MIXED = pa.struct([("parent", pa.string()), ("label", pa.string()), ("share", pa.float64())])
 """The second parent of a mixed sample, its label, and the share of the first label (the rest is the second's)."""
-
-MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""How Hugging Face stores an image or audio clip in Parquet."""
 
 ORIGINS = ("real", "augmented", "synthetic")
 SPLITS = ("train", "validation", "test")

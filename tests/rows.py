@@ -8,7 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dsray import keys, schema
-from dsray.stages.render import media, sample_table
+from dsray.stages.samples import media, sample_table
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -54,6 +54,12 @@ def raw_table(
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.RAW.append(pa.field("caption", pa.string())))
+
+
+def lent(samples, forms):
+    """Gathered samples with the media that they borrow."""
+    media = forms["media"].combine_chunks().take(samples["media"].combine_chunks())
+    return samples.set_column(samples.schema.get_field_index("media"), "media", media)
 
 
 def sample_rows(payloads: list[bytes], labels: list[str | None], splits: list[str] | None = None, **columns):

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from dsray import rng
 from dsray.collection import Model
+from dsray.kinds import Undecodable
 
 FACTS = pa.schema([("total", pa.float64())])
 MEANINGS = {"total": "Sum of the bytes."}
@@ -27,13 +28,22 @@ class Augment(Model):
     mix: bool = False
 
 
-def measure(payload, own=None):
-    values = np.frombuffer(payload or b"", np.uint8)
-    return {"error": None if payload else "empty", "signature": 0, "total": float(values.sum())}
+def decode(payload):
+    if not payload:
+        raise Undecodable("empty")
+    return payload
 
 
-def render(payload, spec, objects=()):
-    return payload[: 6 * spec["rows"]], list(objects)
+def measure(decoded, own=None):
+    return {"signature": 0, "total": float(np.frombuffer(decoded, np.uint8).sum())}
+
+
+def render(decoded, spec):
+    return decoded[: 6 * spec["rows"]], []
+
+
+def place(objects, frame):
+    return list(objects)
 
 
 def extension(spec):

@@ -23,10 +23,10 @@ _QUEUED = 1000
 """Tasks that wait in Ray at once: more would only delay the first receipts."""
 
 Progress = Callable[[int, int], None]
-Map = Callable[..., tuple[pa.Table, Mapping[str, int]]]
-"""(given if there is any, *tables, careful=bool) → (table, counts). Careful means that an earlier try killed its
-process."""
-
+Made = tuple[pa.Table, Mapping[str, int]]
+Map = Callable[..., Made | Sequence[Made]]
+"""(given if there is any, *tables, careful=bool) → (table, counts), or those of `name` and then those of every shard
+beside it. Careful means that an earlier try killed its process."""
 
 _GO_ON = "Run again to go on from here; --debug shows all."
 
@@ -36,16 +36,18 @@ class Work:
     """One shard to make: its name, and the families to read, each whole or some columns of it.
 
     A name that ends in / is a folder: the shard is made each time and named by its own bytes. `given` is JSON that `fn`
-    gets before the tables.
+    gets before the tables. `beside` names shards that the same reading makes.
     """
 
     name: str
     inputs: Sequence[tuple[Receipt, Sequence[str] | None]]
     given: Mapping[str, Any] | None = None
+    beside: Sequence[str] = ()
 
 
 def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress) -> list[Receipt]:
     """The receipts of all shards, in order; those that exist are adopted, the others made by `fn` on the cluster.
+    What lies beside a shard is there when the shard is: whoever wants it adopts it.
 
     `progress` is called with (rows made so far, shards left). Raises what `fn` raises if it is a DsrayError.
     """
@@ -106,8 +108,11 @@ def _made(row: dict[str, Any], store: Store, fn: Map) -> Receipt:
     work = json.loads(row["work"])
     tables = [shards.read(store, Receipt(**receipt), columns) for receipt, columns in work["inputs"]]
     given = [] if work["given"] is None else [work["given"]]
-    table, counts = fn(*given, *tables, careful=_tries() > 0)
+    made = fn(*given, *tables, careful=_tries() > 0)
     tables.clear()  # their memory is needed for the encoded shard
+    (table, counts), *others = [made] if isinstance(made, tuple) else made
+    for name, (other, counted) in zip(work["beside"], others, strict=True):
+        shards.write(store, name, other, counted)
     if work["name"].endswith("/"):
         return shards.write_named(store, work["name"].rstrip("/"), table, counts)
     return shards.write(store, work["name"], table, counts)

@@ -19,6 +19,17 @@ Object = dict[str, Any]
 Marked = tuple[bytes, list[Object]]
 """A sample and what is marked in it."""
 
+Frame = list[float]
+"""Where a canonical form comes from in its payload, in numbers that only its kind reads."""
+
+
+class Undecodable(Exception):
+    """Bytes that are nothing of their kind. `reason`: a word for reports."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
 
 class Kind(Protocol):
     """What every kind's package offers."""
@@ -33,14 +44,18 @@ class Kind(Protocol):
     Render: "type[Model]"  # the recipe's `render`
     Augment: "type[Model]"  # the transforms of the recipe's `augment`
 
-    def measure(
-        self, payload: bytes | None, own: "Mapping[str, Callable[[NDArray[Any]], float]]" = ...
-    ) -> dict[str, Any]:
-        """Any bytes → a fact row: `error` or None, `signature`, every column of FACTS, and the signals of the recipe's
-        own, which get the decoded array. Raises only what those raise."""
+    def decode(self, payload: bytes) -> Any:
+        """Any bytes → what `measure` and `render` look at. Raises Undecodable, and nothing else."""
 
-    def render(self, payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ...) -> Marked:
-        """Raw bytes → the recipe's one canonical form, and where its objects are there. Raises Undecodable."""
+    def measure(self, decoded: Any, own: "Mapping[str, Callable[[NDArray[Any]], float]]" = ...) -> dict[str, Any]:
+        """A fact row: `signature`, every column of FACTS, and the signals of the recipe's own, which get the decoded
+        array. Raises only what those raise."""
+
+    def render(self, decoded: Any, spec: dict[str, Any]) -> tuple[bytes, Frame]:
+        """The recipe's one canonical form, and where in the payload it comes from."""
+
+    def place(self, objects: Sequence[Object], frame: Frame) -> list[Object]:
+        """Objects of a payload where they are in its canonical form; those out of sight are left out."""
 
     def extension(self, spec: dict[str, Any]) -> str:
         """The ending of a rendered sample's file name."""

@@ -18,18 +18,22 @@ _GROUP_BYTES = 16 * 2**20  # of values in a row group: what a reader holds at on
 _GROUP_ROWS = (64, 65536)
 _AROUND_BYTES = 2**20  # of pages' headers and the footer, more than there are
 _TRIED_ROWS, _TRIED_BYTES = 32, 16384  # of a column of bytes, to see whether they compress
+_LENDER = b"dsray.lender"
 _LONGEST_COUNTS = 1500  # bytes: S3 keeps 2 KB of metadata in all
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a shard is: its name, the SHA-256 of its bytes, rows, bytes, and what its stage counted."""
+    """What a shard is: its name, the SHA-256 of its bytes, rows, bytes, and what its stage counted. `lender` names the
+    shard from which it borrows a column; its bytes hold that one's digest only, so that keys don't depend on a name.
+    """
 
     name: str
     digest: str
     rows: int
     bytes: int
     counts: dict[str, int] = field(default_factory=dict)
+    lender: str = ""
 
 
 def encode(table: pa.Table) -> memoryview:
@@ -68,6 +72,13 @@ def write_named(store: Store, folder: str, table: pa.Table, counts: Mapping[str,
     return _put(store, f"{folder}/{digest[:2]}/{digest}.parquet", data, table.num_rows, counts)
 
 
+def borrowed(table: pa.Table, column: str, lender: str, row: pa.Array) -> pa.Table:
+    """The table with the column that another shard holds: `row` says where each value lies there, or null. `lender` is
+    the digest of that shard; a receipt of this one must name it."""
+    place = table.schema.get_field_index(column)
+    return table.set_column(place, pa.field(column, pa.int32(), metadata={_LENDER: lender}), row)
+
+
 def adopt(store: Store, name: str) -> Receipt | None:
     """The receipt of a shard that is there. Raises DamagedError when the object carries none."""
     head = store.head(name)
@@ -84,8 +95,42 @@ def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -
     """The shard's table. A whole read checks the digest; some columns are read by range, with their pages' checksums.
     A column written as `name?` need not be there: sources differ in their text fields.
 
+    A borrowed column is read from its lender.
+
     Raises Missing, DamagedError, or LakeError for a column that is not there.
     """
+    table = _read(store, receipt, columns)
+    for place, one in enumerate(table.schema):
+        if digest := _lender(one):
+            parts = [column for column in columns or () if column.split(".")[0] == one.name] or [one.name]
+            values = _read(store, _found(store, receipt, digest), parts)[one.name]
+            table = table.set_column(place, one.name, _taken(values, table[one.name].combine_chunks()))
+    return table
+
+
+def _lender(column: pa.Field) -> str:
+    """The digest of the shard that holds a borrowed column, else nothing."""
+    return str((column.metadata or {}).get(_LENDER, b""), "utf-8")
+
+
+def _found(store: Store, receipt: Receipt, digest: str) -> Receipt:
+    """The shard that holds a borrowed column."""
+    lender = adopt(store, receipt.lender) if receipt.lender else None
+    if lender is None or lender.digest != digest:
+        raise DamagedError(
+            f"{store.url}/{receipt.name} needs {receipt.lender or 'a shard'}, which is gone or is not what it was.",
+            "Delete both and run again to make them again.",
+        )
+    return lender
+
+
+def _taken(values: pa.ChunkedArray, row: pa.Array) -> pa.ChunkedArray:
+    """The values at those rows; the column itself where that is all of it, since taking copies."""
+    whole = len(values) == len(row) and row.equals(pa.array(np.arange(len(row)), row.type))
+    return values if whole else pa.chunked_array([values.combine_chunks().take(row)])
+
+
+def _read(store: Store, receipt: Receipt, columns: Sequence[str] | None) -> pa.Table:
     if columns is not None:
         try:
             with store.open(receipt.name) as file:
@@ -106,11 +151,13 @@ def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: 
     """Some columns, or parts of them (`media.path`), in the order asked for."""
     there = set(shard.schema_arrow.names)
     columns = [name.removesuffix("?") for name in columns if not name.endswith("?") or name[:-1] in there]
-    tops = list(dict.fromkeys(column.split(".")[0] for column in columns))
+    top_of = {column: column.split(".")[0] for column in columns}
+    tops = list(dict.fromkeys(top_of.values()))
     lacking = sorted(set(tops) - there)
     if lacking:
         raise LakeError(f"{store.url}/{receipt.name} has no column {', '.join(lacking)}.")
-    return shard.read(columns=list(columns)).select(tops)
+    lent = {one.name for one in shard.schema_arrow if _lender(one)}  # which has no parts here
+    return shard.read(columns=[top if top in lent else column for column, top in top_of.items()]).select(tops)
 
 
 def _put(store: Store, name: str, data: Data, rows: int, counts: Mapping[str, int]) -> Receipt:

@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsray import keys, plugin, rng, schema
-from dsray.errors import RecipeError
+from dsray.errors import DsrayError, RecipeError
 from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Augment, Recipe
-from dsray.stages.render import counts, each, good, marked, media, only, sample_table
+from dsray.stages.samples import counts, good, marked, media, only, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
 VERSION = 2
@@ -35,7 +35,7 @@ def step(recipe: Recipe, made: Made) -> Step:
         "own": [said.model_dump(mode="json") for said in wanted.own],
         "code": plugin.versions([*code(recipe.kind), *(said.function for said in wanted.own)]),
     }  # fmt: skip
-    return Step("augment", "augment", VERSION, params, digests(made["render"]))
+    return Step("augment", "augment", VERSION, params, digests(made["gather"]))
 
 
 def policies(wanted: Augment, classes: Mapping[str, Mapping[str, int]]) -> dict[str, Spec]:
@@ -63,7 +63,7 @@ def policies(wanted: Augment, classes: Mapping[str, Mapping[str, int]]) -> dict[
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
-    works = [shards.Work(name_of("augment", step.shard_key(r)), [(r, None)]) for r in made["render"].shards]
+    works = [shards.Work(name_of("augment", step.shard_key(r)), [(r, None)]) for r in made["gather"].shards]
     said = {name: step.params[name] for name in ("seed", "spec", "classes", "own")}
     fn = partial(copies, kind_name=work.recipe.kind, **said)
     receipts = shards.map_shards(work.store, works, fn, work.progress.rows(None))
@@ -105,6 +105,29 @@ def copies(
     made, objects, errors = each(make, [row for row, _ in due], [copy for _, copy in due])
     table = _table(train, due, seed, [transforms[one] for one in due], made, objects, errors)
     return table, counts(table)
+
+
+def each(
+    make: Callable[..., Marked], *arguments: Iterable[Any]
+) -> tuple[list[bytes | None], list[list[Object] | None], list[str | None]]:
+    """`make` of each row: (media, objects, errors). A row that fails stops no other; only what a user must mend is
+    raised."""
+    made: list[bytes | None] = []
+    objects: list[list[Object] | None] = []
+    errors: list[str | None] = []
+    for row in zip(*arguments, strict=True):
+        try:
+            data, marks = make(*row)
+            made.append(data)
+            objects.append(marks or None)
+            errors.append(None)
+        except DsrayError:
+            raise
+        except Exception as error:
+            made.append(None)
+            objects.append(None)
+            errors.append(f"{type(error).__name__}: {error}"[:200])
+    return made, objects, errors
 
 
 def again(of_kind: Kind, transform: dict[str, Any], parent: Marked, partner: Marked | None = None) -> Marked:

@@ -17,7 +17,7 @@ from dsray.recipe import Recipe
 from dsray.report import card, charts, grid, page
 from dsray.stages.choose.quarantine import caught
 from dsray.stages.release import Part, features_of, parts, release_table
-from dsray.stages.render import good, sample_table
+from dsray.stages.samples import good, sample_table
 from dsray.stages.select import by_count
 from dsray.stages.step import Made, Step, Work
 from dsray.version import __version__
@@ -82,8 +82,8 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         created=None,
         recipe=recipe_text(work.recipe),
         rows_in=rows_in,
-        kept=made["render"].counts["kept"],
-        quarantined=rows_in - made["render"].counts["kept"],
+        kept=made["gather"].counts["kept"],
+        quarantined=rows_in - made["gather"].counts["kept"],
         augmented=made["augment"].counts["kept"] if "augment" in made else 0,
         synthetic=sum(part.manifest.counts["kept"] for part in synthetic),
         stages=[
@@ -93,7 +93,7 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         quarantine=quarantine,
         signals=signals,
         classes=_classes(made, synthetic, classes),
-        real_grid=_grid(made["render"], work, classes),
+        real_grid=_grid(made["gather"], work, classes),
         grids=[page.Grid(part.name, _grid(part.manifest, work, classes), _drawn(part.manifest)) for part in synthetic],
         grid_classes=classes,
         training=[_curve(name.split()[1], m, work) for name, m in made.items() if m.stage == "train"],

@@ -15,7 +15,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.recipe import Limit, Recipe
-from dsray.stages.render import good
+from dsray.stages.samples import good
 from dsray.stages.step import Made, Step, Work, digests
 from dsray.stages.train import class_names, class_numbers
 
@@ -29,7 +29,7 @@ def step(recipe: Recipe, made: Made) -> Step:
         "models": sorted(synthetic),
     }  # fmt: skip
     inputs = [digest for name in sorted(synthetic) for digest in digests(synthetic[name])]
-    return Step("evaluate", "evaluate", VERSION, params, [*digests(made["render"]), *inputs])
+    return Step("evaluate", "evaluate", VERSION, params, [*digests(made["gather"]), *inputs])
 
 
 def _synthetic(made: Made) -> dict[str, Manifest]:
@@ -72,7 +72,7 @@ def _trials(step: Step, made: Made, work: Work) -> list[Trial]:
     def trial(score: str, data: str, seed: int, model: str | None) -> Trial:
         synthetic = made[f"synthesize {model}"].shards if model else []
         return Trial(
-            score, data, seed, work.store, work.recipe.kind, step.params["classes"], made["render"].shards, synthetic
+            score, data, seed, work.store, work.recipe.kind, step.params["classes"], made["gather"].shards, synthetic
         )
 
     first = step.params["seed"]

@@ -1,10 +1,11 @@
-"""raw → facts: the same rows in the same order, without the payload. Measured once; thresholds live in the recipe."""
+"""raw → facts: the same rows in the same order, without the payload. Measured once; thresholds live in the recipe.
 
-import multiprocessing
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+While a payload is decoded it is rendered too, where render has not made its forms yet: decoding costs the most.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +15,11 @@ from dsray.kinds import code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
+from dsray.stages import render
+from dsray.stages.decode import Seen, looks
 from dsray.stages.step import Made, Step, Work, balance, digests
 
 VERSION = 2
-
-_ROW_LIMIT_S = 60
-_ROW_LIMIT_BYTES = 4 * 2**30  # beyond what the worker has mapped: Ray's object store alone may be more
 
 
 def step(recipe: Recipe, made: Made) -> Step:
@@ -32,15 +32,40 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     raw = made["collect"]
-    works = [shards.Work(name_of("measure", step.shard_key(r)), [(r, ["id", "digest", "payload"])]) for r in raw.shards]
-    fn = partial(facts, kind_name=work.recipe.kind, signals=work.recipe.measure.signals)
-    receipts = shards.map_shards(
-        work.store,
-        works,
-        fn,
-        work.progress.rows(raw.counts["kept"]),
-    )
+    rendering = render.step(work.recipe, made)
+    forms = [name_of("render", rendering.shard_key(r)) for r in raw.shards]
+    with ThreadPoolExecutor(32) as pool:
+        rendered = [head is not None for head in pool.map(work.store.head, forms)]
+    works = [
+        shards.Work(
+            name_of("measure", step.shard_key(r)),
+            [(r, ["id", "digest", "payload"])],
+            {"render": not there},
+            [] if there else [form],
+        )
+        for r, form, there in zip(raw.shards, forms, rendered, strict=True)
+    ]
+    said = {"kind_name": work.recipe.kind, "signals": work.recipe.measure.signals, "spec": rendering.params["spec"]}
+    progress = work.progress.rows(raw.counts["kept"])
+    receipts = shards.map_shards(work.store, works, partial(facts_and_forms, **said), progress)
     return step.manifest(receipts, balance(sum(r.rows for r in receipts)))
+
+
+def facts_and_forms(
+    given: Mapping[str, bool],
+    raw: pa.Table,
+    *,
+    kind_name: str,
+    signals: Mapping[str, str],
+    spec: dict[str, Any],
+    careful: bool = False,
+) -> list[tuple[pa.Table, dict[str, int]]]:
+    """The facts and, if `render` is given, the forms of the same payloads, from one decode of each."""
+    rows = _looks(raw, kind_name, signals, spec if given["render"] else None, careful)
+    made = [_table(raw, rows, kind_name, signals)]
+    if given["render"]:
+        made.append(render.table(raw, rows, kind_name, spec))
+    return [(table, {}) for table in made]
 
 
 def facts(
@@ -50,51 +75,18 @@ def facts(
 
     With `careful` every row is decoded in a child process with limits, and one that kills it gets `crashed`.
     """
+    return _table(raw, _looks(raw, kind_name, signals, None, careful), kind_name, signals), {}
+
+
+def _looks(
+    raw: pa.Table, kind_name: str, signals: Mapping[str, str], spec: dict[str, Any] | None, careful: bool
+) -> list[Seen]:
     own = {name: plugin.load(function) for name, function in signals.items()}
-    measure = partial(kind(kind_name).measure, own=own)
-    of_own = pa.schema([(name, pa.float64()) for name in own])
+    return looks(render.payloads(raw), kind(kind_name), own, spec, careful)
+
+
+def _table(raw: pa.Table, rows: Sequence[Seen], kind_name: str, signals: Mapping[str, str]) -> pa.Table:
+    of_own = pa.schema([(name, pa.float64()) for name in signals])
     columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS, of_own])
-    one = partial(in_child, measure) if careful else partial(guarded, measure)
-    payloads = (value.as_py() for value in raw["payload"])  # one at a time: a list would hold the shard twice
-    rows = [
-        {"id": i, "digest": d, **one(p)}
-        for i, d, p in zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), payloads, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=columns), {}
-
-
-def guarded(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | None) -> dict[str, Any]:
-    """A row that raises is a row with an error."""
-    try:
-        return measure(payload)
-    except Exception as error:  # any bytes at all must end as a row
-        return {"error": f"failed: {type(error).__name__}"}
-
-
-def in_child(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | None) -> dict[str, Any]:
-    """Measures one payload in a process of its own, with limits of memory and time."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_limited, args=(measure, payload, there), daemon=True)
-    child.start()
-    there.close()
-    try:
-        found: dict[str, Any] = here.recv() if here.poll(_ROW_LIMIT_S) else {"error": "crashed"}
-    except EOFError:
-        found = {"error": "crashed"}
-    finally:
-        child.kill()
-        child.join(timeout=10)
-        here.close()
-    return found
-
-
-def _limited(measure: Callable[[bytes | None], dict[str, Any]], payload: bytes | None, there: Any) -> None:
-    import resource
-
-    with suppress(OSError):  # only Linux says it, and only there this limit holds
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + _ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    there.send(guarded(measure, payload))
-    there.close()
+    named = zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), rows, strict=True)
+    return pa.Table.from_pylist([{"id": i, "digest": d, **(row.facts or {})} for i, d, row in named], schema=columns)

@@ -21,7 +21,7 @@ from dsray.lake import shards as lake_shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
-from dsray.stages.render import good
+from dsray.stages.samples import good
 from dsray.stages.step import Made, Step, Work, digests
 
 VERSION = 1
@@ -42,14 +42,14 @@ _LEVELS = 256
 def step(recipe: Recipe, made: Made) -> Step:
     """Only for a release that standardises values, or has a column of tensors."""
     params = {"kind": recipe.kind, "code": plugin.versions(code(recipe.kind))}
-    return Step("moments", "moments", VERSION, params, digests(made["render"]))
+    return Step("moments", "moments", VERSION, params, digests(made["gather"]))
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     columns = ["media", "split", "error"]
-    works = [shards.Work(name_of("moments", step.shard_key(r)), [(r, columns)]) for r in made["render"].shards]
+    works = [shards.Work(name_of("moments", step.shard_key(r)), [(r, columns)]) for r in made["gather"].shards]
     progress = work.progress.rows(None)
     receipts = shards.map_shards(work.store, works, partial(moments, kind_name=work.recipe.kind), progress)
     with ThreadPoolExecutor(16) as pool:

@@ -25,7 +25,7 @@ from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.stages.evaluate import gates
 from dsray.stages.moments import channels_first, values
-from dsray.stages.render import RARE, good
+from dsray.stages.samples import RARE, good
 from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
@@ -43,7 +43,7 @@ class Part:
 
 
 def parts(made: Made) -> list[Part]:
-    names = {"render": "real", "augment": "augmented"}
+    names = {"gather": "real", "augment": "augmented"}
     found = [Part(names[name], made[name]) for name in names if name in made]
     return found + [Part(n.removeprefix("synthesize "), m) for n, m in made.items() if n.startswith("synthesize ")]
 

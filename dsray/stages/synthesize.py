@@ -12,7 +12,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of, write
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.stages.render import counts, media, sample_table
+from dsray.stages.samples import counts, media, sample_table
 from dsray.stages.step import Made, Step, Work, balance, digests
 from dsray.stages.train import seed_of, synthesis
 

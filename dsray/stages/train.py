@@ -22,7 +22,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.recipe import Recipe, Synthesis
-from dsray.stages.render import good
+from dsray.stages.samples import good
 from dsray.stages.step import Made, Step, Work, digests
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def step(recipe: Recipe, made: Made, name: str) -> Step:
     wanted = synthesis(recipe, name)
     config = preset(name, wanted.preset)
     params = {"architecture": name, "config": config, "seed": seed_of(recipe, wanted), "classes": class_names(made)}
-    return Step(f"train {name}", "train", VERSION, params, digests(made["render"]))
+    return Step(f"train {name}", "train", VERSION, params, digests(made["gather"]))
 
 
 def synthesis(recipe: Recipe, name: str) -> Synthesis:
@@ -88,7 +88,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     name = step.params["architecture"]
     wanted = synthesis(work.recipe, name)
     job = Training(
-        work.store, work.recipe.kind, name, step.params["config"], made["render"].shards,
+        work.store, work.recipe.kind, name, step.params["config"], made["gather"].shards,
         step.params["classes"], step.params["seed"], step.key,
     )  # fmt: skip
     gpus = connect.gpus()

@@ -23,7 +23,7 @@ MADE = {
     "select": manifest(
         "select", {"in": 12, "kept": 10, "quarantined": 2}, quarantine={"blur": 1, "dark": 1}, classes={}
     ),
-    "render": manifest("render", {"in": 10, "kept": 10, "quarantined": 0}),
+    "gather": manifest("gather", {"in": 10, "kept": 10, "quarantined": 0}),
 }
 
 
@@ -51,6 +51,6 @@ def test_a_plan_says_why():
     console, file = screen()
     plan_table(
         console,
-        [Planned("select", "make", "select.drop.blur.min: 15 → 20"), Planned("render", "unknown", "after select")],
+        [Planned("select", "make", "select.drop.blur.min: 15 → 20"), Planned("gather", "unknown", "after select")],
     )
     assert file.getvalue().splitlines()[0].split(maxsplit=2) == ["select", "make", "select.drop.blur.min: 15 → 20"]

@@ -28,7 +28,7 @@ def test_rows_in_are_rows_kept_and_quarantined_at_every_stage(built):
             assert counts["in"] == counts["kept"] + counts["quarantined"], name
     rows = {name: manifest.counts["in"] for name, manifest in outcome.made.items()}
     assert rows["collect"] == rows["measure"] == rows["label"] == rows["select"] > LIMIT
-    assert rows["render"] == outcome.made["select"].counts["kept"]
+    assert rows["render"] == rows["collect"] and rows["gather"] == outcome.made["select"].counts["kept"]
 
 
 def test_each_planted_defect_is_in_quarantine_under_its_rule(built):
@@ -90,8 +90,11 @@ def test_a_threshold_reuses_what_it_does_not_concern(built, recipe_text, ray_ses
     with lake(folder) as store:
         planned = build.plan(recipes.parse(recipe_text.replace("blur: {min: 200}", "blur: {min: 201}")), store)
     states = {step.name: step.state for step in planned}
-    assert [states[name] for name in ("collect", "measure", "label")] == ["reuse"] * 3
-    assert states["select"] == "make" and states["render"] == "unknown"
+    assert [states[name] for name in ("collect", "measure", "render", "label")] == ["reuse"] * 4
+    assert states["select"] == "make"
+    assert {step.name: step.why for step in planned if step.state == "unknown"} == dict.fromkeys(
+        ("gather", "augment", "release"), "after select"
+    )
     why = next(step.why for step in planned if step.name == "select")
     assert "select.drop.blur.min: 200.0 → 201.0" in why
 
@@ -101,7 +104,7 @@ def test_a_change_that_changes_nothing_stops_there(built, recipe_text, ray_sessi
     heard = Silent()
     with lake(folder) as store:  # verdicts name the threshold, so they differ; the samples are the same bytes
         build.run(recipes.parse(recipe_text.replace("dark: {max: 0.98}", "dark: {max: 0.981}")), store, heard)
-    assert [name for name, reused in heard.steps if not reused] == ["select", "render"]
+    assert [name for name, reused in heard.steps if not reused] == ["select", "gather"]
 
 
 def test_two_builds_at_once_end_with_one_release(recipe_text, ray_session, tmp_path):

@@ -42,7 +42,7 @@ def release(demo) -> Path:
 def test_the_table_says_what_became_of_every_row(demo, release):
     _, printed = demo
     manifest = json.loads((release / "manifest.json").read_text())
-    assert manifest["rows_in"] == manifest["stages"]["render"]["counts"]["kept"] + sum(manifest["quarantine"].values())
+    assert manifest["rows_in"] == manifest["stages"]["gather"]["counts"]["kept"] + sum(manifest["quarantine"].values())
     for word in (
         *manifest["quarantine"],
         "rows in",

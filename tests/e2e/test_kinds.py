@@ -153,7 +153,7 @@ def test_a_changed_module_makes_its_steps_again_and_no_others(outside, pictures,
     try:
         done = dsray("plan", "pictures.yaml", "--lake", f"file://{outside}/lake", cwd=outside)
         words = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if line.strip()}
-        assert {words[name] for name in ("collect", "measure", "label", "select", "render")} == {"up"}
+        assert {words[name] for name in ("collect", "measure", "render", "label", "select", "gather")} == {"up"}
         assert words["augment"] == "make" and "code.my_steps:streaks" in done.stdout
     finally:
         steps.write_text(before)

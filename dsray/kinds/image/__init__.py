@@ -1,9 +1,10 @@
 """Images: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF and AVIF. Pixels are uint8, grey or sRGB."""
 
+from dsray.kinds import Undecodable
 from dsray.kinds.image.augment import Augment, apply, plan
-from dsray.kinds.image.codec import Decoded, Undecodable, decode, encode, from_arrays, to_arrays
+from dsray.kinds.image.codec import Decoded, decode, encode, from_arrays, to_arrays
 from dsray.kinds.image.features import features
-from dsray.kinds.image.render import Render, extension, render, thumbnail
+from dsray.kinds.image.render import Render, extension, place, render, thumbnail
 from dsray.kinds.image.signals import BOUNDS, FACTS, FLAGS, MEANINGS, measure
 from dsray.kinds.image.signature import orientations, signature
 
@@ -31,6 +32,7 @@ __all__ = [
     "from_arrays",
     "measure",
     "orientations",
+    "place",
     "plan",
     "render",
     "signature",

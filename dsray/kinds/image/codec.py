@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL import features as built_with
 
+from dsray.kinds import Undecodable
 from dsray.kinds.image.profiles import to_srgb
 
 Pixels = NDArray[np.uint8]
@@ -62,14 +64,6 @@ if "AVIF" in _FORMATS:
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its warnings go to stderr when no logging is set up
 
 
-class Undecodable(Exception):
-    """No image that dsray reads. `reason`: empty, not_an_image, svg, truncated, broken, bomb (too large) or mode."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True)
 class Stored:
     """What a file says about its image."""
@@ -88,29 +82,29 @@ class Stored:
 class Decoded(Stored):
     """An image upright, in sRGB, on white where it was transparent."""
 
-    pixels_HWC: Pixels
+    image: Image.Image  # of mode L or RGB
 
     @property
     def height(self) -> int:
-        return int(self.pixels_HWC.shape[0])
+        return self.image.height
 
     @property
     def width(self) -> int:
-        return int(self.pixels_HWC.shape[1])
+        return self.image.width
+
+    @cached_property
+    def pixels_HWC(self) -> Pixels:
+        return _pixels(self.image)
 
 
 def decode(payload: bytes) -> Decoded:
-    """Any bytes → an image, or raises Undecodable; no other exception, nothing on stderr.
+    """Any bytes → an image, or raises Undecodable; no other exception, nothing on stderr. Its reason is one of empty,
+    not_an_image, svg, truncated, broken, bomb (too large) and mode.
 
     Orientation from EXIF and colour profiles are applied. Of an animation the first frame counts.
     """
     image, stored = _open(payload)
-    return Decoded(**vars(stored), pixels_HWC=_pixels(image))
-
-
-def upright(payload: bytes) -> Image.Image:
-    """Like decode, as a Pillow image of mode L or RGB."""
-    return _open(payload)[0]
+    return Decoded(**vars(stored), image=image)
 
 
 def encode(pixels_HWC: Pixels, format: str = "png") -> bytes:

@@ -1,4 +1,4 @@
-"""Raw bytes → the recipe's one canonical form: one size, mode and format; boxes and polygons follow the pixels."""
+"""An image → the recipe's one canonical form: one size, mode and format; boxes and polygons follow the pixels."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from dsray.collection import Model
-from dsray.kinds.image.codec import Undecodable, encode_image, upright
+from dsray.kinds import Frame, Undecodable
+from dsray.kinds.image.codec import Decoded, decode, encode_image
 from dsray.kinds.image.entropy import offset
 from dsray.kinds.image.objects import Object, move
 
@@ -51,24 +52,29 @@ def extension(spec: dict[str, Any]) -> str:
     return str(spec["format"])
 
 
-def render(payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ()) -> tuple[bytes, list[Object]]:
-    """Any image → (its canonical bytes, its objects in pixels of the result). `spec`: the fields of Render.
+def render(decoded: Decoded, spec: dict[str, Any]) -> tuple[bytes, Frame]:
+    """An image → (its canonical bytes, where they come from: see `place`). `spec`: the fields of Render.
 
-    `objects` are in pixels of the upright image; one with less than a tenth of its area in sight is dropped.
-    Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels. Raises Undecodable.
+    Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels.
     """
-    image = upright(payload)
-    if image.mode != spec["mode"]:
-        image = image.convert(spec["mode"])
+    image = decoded.image if decoded.image.mode == spec["mode"] else decoded.image.convert(spec["mode"])
     layout = _layout(image, spec)
-    moved = move(objects, layout.homography(), *layout.size) if objects else []
-    return _encoded(_drawn(image, layout, spec.get("fill", 0)), spec), moved
+    return _encoded(_drawn(image, layout, spec.get("fill", 0)), spec), [float(n) for part in layout for n in part]
+
+
+def place(objects: Sequence[Object], frame: Frame) -> list[Object]:
+    """Objects in pixels of an upright image → in pixels of its canonical form, whose `frame` render gave. One with less
+    than a tenth of its area in sight is dropped."""
+    width, height, left, top, right, bottom, *inner = frame
+    x, y, across, down = (int(number) for number in inner)
+    layout = Layout((int(width), int(height)), (left, top, right, bottom), (x, y, across, down))
+    return move(objects, layout.homography(), *layout.size)
 
 
 def thumbnail(payload: bytes, side: int) -> bytes | None:
     """A PNG of at most `side` pixels a side, or None when the payload is no image."""
     try:
-        image = upright(payload)
+        image = decode(payload).image
     except Undecodable:
         return None
     image.thumbnail((side, side), _ANTIALIASED)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from dsray.kinds.image.codec import Pixels, Undecodable, decode
+from dsray.kinds.image.codec import Decoded, Pixels
 from dsray.kinds.image.features import LENGTH
 from dsray.kinds.image.features import of_thumbnail as features_of
 from dsray.kinds.image.signature import of_thumbnail as signature_of
@@ -73,20 +73,12 @@ _OF_LEVEL = np.stack([_LEVEL, _LEVEL**2, _LEVEL < DARK, _LEVEL > BRIGHT])
 cv2.setNumThreads(1)  # Ray runs one task a core
 
 
-def measure(
-    payload: bytes | None, own: Mapping[str, Callable[[Pixels], float]] = MappingProxyType({})
-) -> dict[str, Any]:
-    """Any bytes → a fact row, from one decode: `error` (a reason or None), `signature` (64 bits), FACTS, and `own`
-    signals, which get the pixels."""
-    row: dict[str, Any] = dict.fromkeys(("error", "signature", *FACTS.names, *own))
-    try:
-        image = decode(payload or b"")
-    except Undecodable as undecodable:
-        return row | {"error": undecodable.reason}
+def measure(image: Decoded, own: Mapping[str, Callable[[Pixels], float]] = MappingProxyType({})) -> dict[str, Any]:
+    """A fact row: `signature` (64 bits), FACTS, and `own` signals, which get the pixels."""
     height, width = image.height, image.width
     grey_HW = grey(image.pixels_HWC)
     grey_32 = shrunk(grey_HW)
-    return row | {
+    return {
         "signature": signature_of(grey_32),
         "format": image.format,
         "width": width,

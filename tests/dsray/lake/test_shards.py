@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -225,3 +226,49 @@ def test_a_column_with_a_question_mark_need_not_be_there(store):
     assert shards.read(store, receipt, ["id", "title?", "caption?"]).column_names == ["id", "title"]
     with pytest.raises(LakeError, match="has no column caption"):
         shards.read(store, receipt, ["id", "caption"])
+
+
+@pytest.fixture
+def lending(tmp_path) -> tuple[Store, Receipt, Receipt]:
+    """A shard with pictures, and one that borrows some of them."""
+    lake = open_store(f"file://{tmp_path}")
+    media = pa.array([{"bytes": bytes([n]) * 9, "path": f"{n}.png"} for n in range(5)], schema.MEDIA)
+    lender = shards.write(lake, "shards/render/a", pa.table({"media": media}))
+    plain = pa.table({"id": ["c", "a", "x"], "media": pa.nulls(3, schema.MEDIA), "n": [1, 2, 3]})
+    table = shards.borrowed(plain, "media", lender.digest, pa.array([2, 0, None], pa.int32()))
+    return lake, lender, replace(shards.write(lake, "shards/gather/a", table), lender=lender.name)
+
+
+def test_a_borrowed_column_is_read_from_its_lender(lending):
+    lake, _, receipt = lending
+    table = shards.read(lake, receipt)
+    assert table.column_names == ["id", "media", "n"] and table.schema.field("media").type == schema.MEDIA
+    assert [media and media["path"] for media in table["media"].to_pylist()] == ["2.png", "0.png", None]
+    part = shards.read(lake, receipt, ["n", "media.path"])
+    assert part.column_names == ["n", "media"] and part["media"].to_pylist() == [
+        {"path": "2.png"},
+        {"path": "0.png"},
+        None,
+    ]
+    assert shards.read(lake, receipt, ["id"])["id"].to_pylist() == ["c", "a", "x"]
+
+
+def test_a_lender_that_is_gone_or_another_is_damage(lending):
+    lake, lender, receipt = lending
+    for wrong in ("", "shards/render/b"):
+        with pytest.raises(DamagedError, match="shards/gather/a needs"):
+            shards.read(lake, replace(receipt, lender=wrong))
+    other = shards.write(lake, "shards/render/other", pa.table({"media": pa.nulls(5, schema.MEDIA)}))
+    with pytest.raises(DamagedError, match="is not what it was"):
+        shards.read(lake, replace(receipt, lender=other.name))
+    lake.delete(lender.name)
+    with pytest.raises(DamagedError, match="is gone"):
+        shards.read(lake, receipt)
+
+
+def test_what_borrows_is_named_by_the_lenders_content(lending):
+    """Not by its name: the same pictures under another key change nothing that is made of them."""
+    lake, lender, receipt = lending
+    again = shards.write(lake, "shards/render/again", shards.read(lake, lender))
+    assert again.digest == lender.digest
+    assert shards.read(lake, replace(receipt, lender=again.name)).equals(shards.read(lake, receipt))

@@ -20,12 +20,14 @@ from dsray.lake.store import open_store
 from dsray.selection import drop_of
 from dsray.stages.augment import copies
 from dsray.stages.choose.rules import Judge
+from dsray.stages.gather import samples
 from dsray.stages.label import labels
-from dsray.stages.measure import facts
+from dsray.stages.measure import facts, facts_and_forms
 from dsray.stages.moments import merged, moments
-from dsray.stages.render import samples
+from dsray.stages.render import forms
 from dsray.stages.select import verdicts
 from lakes import rows
+from rows import lent
 
 DROP = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS).model_validate(
     {"min_side": 16, "low_information": {"min": 1}}
@@ -58,13 +60,17 @@ def of_raw(stage: str, raw: pa.Table, careful: bool = False) -> pa.Table:
     judged, _ = verdicts(raw, *said, None, judge=Judge(DROP.ranges(), unlabelled=True), split=SPLIT, seed=7)
     if stage == "select":
         return judged
-    rendered, _ = samples(raw, judged, kind_name="image", spec=RENDER, texts=["caption"], careful=careful)
+    rendered, _ = forms(raw, kind_name="image", spec=RENDER, careful=careful)
     if stage == "render":
         return rendered
-    return copies(rendered, kind_name="image", seed=7, spec=SPEC, careful=careful)[0]
+    gathered, _ = samples({"forms": "f"}, raw, rendered, judged, kind_name="image", texts=["caption"], careful=careful)
+    gathered = lent(gathered, rendered)
+    if stage == "gather":
+        return gathered
+    return copies(gathered, kind_name="image", seed=7, spec=SPEC, careful=careful)[0]
 
 
-STAGES = ("measure", "label", "select", "render", "augment")
+STAGES = ("measure", "render", "label", "select", "gather", "augment")
 some = st.permutations(range(24)).flatmap(lambda order: st.integers(0, 24).map(lambda rows: order[:rows]))
 
 
@@ -84,7 +90,7 @@ def test_the_order_of_rows_changes_none(raw: pa.Table, stage: str, order: list[i
     assert of_raw(stage, raw.take(order)).sort_by("id").equals(of_raw(stage, raw).sort_by("id"))
 
 
-@pytest.mark.parametrize("stage", ["measure", "label", "render", "augment"])
+@pytest.mark.parametrize("stage", ["measure", "render", "label", "gather", "augment"])
 def test_a_careful_retry_makes_the_same_bytes(raw: pa.Table, stage: str) -> None:
     assert bytes(encode(of_raw(stage, raw, careful=True))) == bytes(encode(of_raw(stage, raw)))
 
@@ -92,10 +98,10 @@ def test_a_careful_retry_makes_the_same_bytes(raw: pa.Table, stage: str) -> None
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 24), max_size=4))
 def test_moments_are_those_of_all_rows_whatever_the_shards(raw: pa.Table, cuts: list[int]) -> None:
-    rendered = of_raw("render", raw)
-    edges = [0, *sorted(cuts), rendered.num_rows]
-    parts = [rendered.slice(low, high - low) for low, high in pairwise(edges)]
-    whole = merged([moments(rendered, kind_name="image")[0]])
+    gathered = of_raw("gather", raw)
+    edges = [0, *sorted(cuts), gathered.num_rows]
+    parts = [gathered.slice(low, high - low) for low, high in pairwise(edges)]
+    whole = merged([moments(gathered, kind_name="image")[0]])
     assert merged([moments(part, kind_name="image")[0] for part in parts]) == whole
 
 
@@ -119,10 +125,15 @@ def test_workers_decide_and_make_the_same_as_one_process(
     """The stages on Ray, in shards of 5, against one call; and again, which adopts what is there."""
     lake = open_store(f"file://{tmp_path_factory.mktemp('lake')}")
     parts = [shards.write_named(lake, "raw", raw.slice(low, 5)) for low in range(0, raw.num_rows, 5)]
-    works = [Work(f"facts/{number}", [(receipt, None)]) for number, receipt in enumerate(parts)]
-    fn = partial(facts, kind_name="image")
+    works = [
+        Work(f"facts/{number}", [(receipt, None)], {"render": True}, [f"forms/{number}"])
+        for number, receipt in enumerate(parts)
+    ]
+    fn = partial(facts_and_forms, kind_name="image", signals={}, spec=RENDER)
     made = map_shards(lake, works, fn, lambda done, left: None)
     assert pa.concat_tables(shards.read(lake, receipt) for receipt in made).equals(of_raw("measure", raw))
+    beside = [shards.adopt(lake, f"forms/{number}") for number in range(len(parts))]
+    assert pa.concat_tables(shards.read(lake, form) for form in beside if form).equals(of_raw("render", raw))
     assert map_shards(lake, works, fn, lambda done, left: None) == made
     here = decided(lake, planted(), CHOICES, sizes=(50, 1000))
     assert decided(lake, planted(), CHOICES, sizes=(50, 1000), exchange=Cluster()).equals(here)

@@ -18,7 +18,7 @@ from dsray.lake.shards import Receipt, encode
 from dsray.report.card import Card, card
 from dsray.stages import release
 from dsray.stages.moments import merged, moments, values
-from dsray.stages.render import RARE, counts, sample_table
+from dsray.stages.samples import RARE, counts, sample_table
 from rows import drawing, png, sample_rows
 
 CLASSES = ["a", "b", "c"]
@@ -56,8 +56,8 @@ def wanted(**settings) -> recipes.Recipe:
 
 def test_a_release_has_only_the_columns_that_a_row_of_it_fills():
     plain = sample_rows([png(drawing(1))], ["a"])
-    assert release.step(wanted(), made_of(render=plain)).params["columns"] == []
-    both = release.step(wanted(), made_of(render=plain, augment=samples()))
+    assert release.step(wanted(), made_of(gather=plain)).params["columns"] == []
+    both = release.step(wanted(), made_of(gather=plain, augment=samples()))
     assert both.params["columns"] == ["objects", "weight", "mixed"]
     assert set(RARE) < set(release.release_table(samples(), PARAMS | {"columns": list(RARE)}).column_names)
     assert not set(RARE) & set(release.release_table(samples(), PARAMS).column_names)
@@ -117,7 +117,7 @@ def test_a_class_number_stands_in_for_the_label_only():
 def test_tensors_of_several_shapes_are_refused_before_anything_is_written():
     table = sample_rows([png(drawing(1)), png(drawing(2, 40))], ["a", "b"])
     details = merged([moments(table, kind_name="image")[0]])
-    made = made_of(render=table) | {"moments": Manifest("moments", 1, "m", {}, [], details=details)}
+    made = made_of(gather=table) | {"moments": Manifest("moments", 1, "m", {}, [], details=details)}
     with pytest.raises(RecipeError, match=r"samples have 2 shapes \(\[28, 28, 1\], \[40, 40, 1\]"):
         release.step(wanted(tensor=True), made)
     assert release.step(wanted(values="standard"), made).params["form"]["mean"] == details["mean"]

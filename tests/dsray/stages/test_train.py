@@ -13,7 +13,7 @@ from dsray.engine import training
 from dsray.errors import DsrayError, RecipeError
 from dsray.lake import shards
 from dsray.stages import train
-from dsray.stages.render import counts, sample_table
+from dsray.stages.samples import counts, sample_table
 from dsray.stages.train import Training, _Loop
 from rows import drawing, png
 

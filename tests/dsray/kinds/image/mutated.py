@@ -10,16 +10,18 @@ import signal
 import sys
 import zlib
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from dsray.kinds.image import Undecodable, measure, render
+from dsray.kinds.image import Undecodable, decode, measure, render
 from tests.dsray.kinds.image.pictures import FORMATS, interlaced, photo, profile, saved
 
 SPEC = {"side": 32, "mode": "RGB", "format": "png", "fit": "pad"}
 ADDRESS_SPACE = 4 * 2**30
 SECONDS = 30
+TOLD = ("format", "truncated", "animated")
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 20_000, 100_000)
 
 
@@ -93,13 +95,15 @@ def checked(data: bytearray) -> bytes:
     return bytes(data)
 
 
-def rendered(payload: bytes) -> str | None:
-    """Why there is nothing, or None. Another exception ends the process."""
+def outcome(payload: bytes) -> dict[str, Any]:
+    """Why there is nothing, or the facts. Any other exception ends the process."""
     try:
-        render(payload, SPEC)
+        image = decode(payload)
     except Undecodable as undecodable:
-        return undecodable.reason
-    return None
+        return {"error": undecodable.reason}
+    facts = measure(image)
+    media, _ = render(image, SPEC)
+    return {"error": None, "side": decode(media).width, **{name: facts[name] for name in TOLD}}
 
 
 def main(first: int, step: int, last: int) -> None:
@@ -109,10 +113,7 @@ def main(first: int, step: int, last: int) -> None:
     for number in range(first, last, step):
         print(number, flush=True)
         signal.alarm(SECONDS)
-        payload = mutated(number)
-        row = measure(payload)
-        found = {"number": number, "measure": row["error"], "render": rendered(payload), "format": row["format"]}
-        found |= {name: row[name] for name in ("truncated", "animated")}
+        found = {"number": number, **outcome(mutated(number))}
         print(json.dumps(found | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}), flush=True)
 
 

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, features
 
+from dsray.kinds import Object, image
 from dsray.kinds.image.codec import Pixels
+from dsray.stages.decode import seen
 
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff", *(["avif"] if features.check("avif") else []))
 
@@ -28,6 +31,18 @@ def photo(seed: int, height: int = 96, width: int = 128, channels: int = 3) -> P
         total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(total.shape)
     low, high = total.min(), total.max()
     return ((total - low) / max(high - low, 1e-9) * 255).astype(np.uint8)
+
+
+def measured(payload: bytes | None) -> dict[str, Any]:
+    """A payload's whole fact row."""
+    row: dict[str, Any] = dict.fromkeys(("error", "signature", *image.FACTS.names))
+    return row | (seen(payload, image, {}, None).facts or {})
+
+
+def in_form(payload: bytes, spec: dict[str, Any], objects: Sequence[Object] = ()) -> tuple[bytes, list[Object]]:
+    """A payload rendered, and its objects there."""
+    media, frame = image.render(image.decode(payload), spec)
+    return media, image.place(objects, frame)
 
 
 def saved(image: Image.Image | Pixels, format: str, **options: Any) -> bytes:

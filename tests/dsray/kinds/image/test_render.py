@@ -9,14 +9,14 @@ from pydantic import ValidationError
 
 from dsray.kinds.image.codec import Pixels, Undecodable, decode, encode
 from dsray.kinds.image.objects import Object
-from dsray.kinds.image.render import Render, render, thumbnail
-from tests.dsray.kinds.image.pictures import images, photo, saved
+from dsray.kinds.image.render import Render, thumbnail
+from tests.dsray.kinds.image.pictures import images, in_form, photo, saved
 
 SPEC = {"side": 28, "mode": "RGB", "format": "png", "fit": "pad"}
 
 
 def rendered(payload: bytes, **spec: object) -> Pixels:
-    return decode(render(payload, SPEC | spec)[0]).pixels_HWC
+    return decode(in_form(payload, SPEC | spec)[0]).pixels_HWC
 
 
 @given(
@@ -28,11 +28,11 @@ def rendered(payload: bytes, **spec: object) -> Pixels:
 )
 def test_every_image_gets_the_one_form(pixels_HWC: Pixels, side: int, mode: str, name: str, fit: str) -> None:
     spec = {"side": side, "mode": mode, "format": name, "fit": fit}
-    out, _ = render(encode(pixels_HWC), spec)
+    out, _ = in_form(encode(pixels_HWC), spec)
     image = decode(out)
     assert (image.height, image.width, image.format) == (side, side, name)
     assert image.mode == ("RGB" if name == "webp" else mode)  # WebP has no grey
-    assert render(encode(pixels_HWC), spec) == (out, [])
+    assert in_form(encode(pixels_HWC), spec) == (out, [])
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
@@ -63,7 +63,7 @@ def test_crop_takes_the_middle() -> None:
 @given(st.integers(0, 50), st.sampled_from(["pad", "crop", "stretch"]), st.sampled_from([1, 3]))
 def test_an_image_of_the_form_keeps_its_pixels(seed: int, fit: str, channels: int) -> None:
     pixels_HWC = photo(seed, 28, 28, channels)
-    once, _ = render(encode(pixels_HWC), SPEC | {"mode": "L" if channels == 1 else "RGB", "fit": fit})
+    once, _ = in_form(encode(pixels_HWC), SPEC | {"mode": "L" if channels == 1 else "RGB", "fit": fit})
     np.testing.assert_array_equal(decode(once).pixels_HWC, pixels_HWC)
 
 
@@ -77,7 +77,7 @@ def test_shrinking_is_antialiased() -> None:
 def test_orientation_is_applied_and_not_kept() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    out, _ = render(saved(photo(2, 28, 28), "jpeg", exif=exif, quality=100), SPEC)
+    out, _ = in_form(saved(photo(2, 28, 28), "jpeg", exif=exif, quality=100), SPEC)
     upright = np.rot90(decode(saved(photo(2, 28, 28), "jpeg", quality=100)).pixels_HWC, -1)
     np.testing.assert_array_equal(decode(out).pixels_HWC, upright)
     assert b"Exif" not in out and b"eXIf" not in out
@@ -86,7 +86,7 @@ def test_orientation_is_applied_and_not_kept() -> None:
 @given(st.binary(max_size=100))
 def test_what_is_no_image_is_undecodable_and_has_no_thumbnail(payload: bytes) -> None:
     with pytest.raises(Undecodable):
-        render(payload, SPEC)
+        decode(payload)
     assert thumbnail(payload, 32) is None
 
 
@@ -144,7 +144,7 @@ def test_a_rendered_box_is_the_box_of_the_rendered_pixels(
     pixels = np.zeros((source[1], source[0], 1), np.uint8)
     pixels[top : top + height, left : left + width] = 255
     thing: Object = {"label": "a", "x": left, "y": top, "width": width, "height": height}
-    media, moved = render(encode(pixels), SPEC | {"mode": "L", "size": size, "fit": fit}, [thing])
+    media, moved = in_form(encode(pixels), SPEC | {"mode": "L", "size": size, "fit": fit}, [thing])
     assume(moved and min(moved[0]["width"], moved[0]["height"]) > 1.5)
     rows, columns = np.nonzero(decode(media).pixels_HWC[:, :, 0] > 127)
     seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -158,18 +158,11 @@ def test_objects_that_a_crop_leaves_out_are_dropped_and_polygons_are_cut() -> No
     out: Object = {"label": "out", "x": 0, "y": 0, "width": 21, "height": 20}
     half: Object = {"label": "half", "x": 10, "y": 0, "width": 20, "height": 20}
     half["polygon"] = [10, 0, 30, 0, 30, 20, 10, 20]
-    _, moved = render(payload, SPEC | {"fit": "crop", "side": 40}, [out, half])
+    _, moved = in_form(payload, SPEC | {"fit": "crop", "side": 40}, [out, half])
     assert [thing["label"] for thing in moved] == ["half"]
     assert (moved[0]["x"], moved[0]["width"], moved[0]["height"]) == (0, 20, 40)
     corners = np.reshape(moved[0]["polygon"] or [], (-1, 2)).tolist()
     assert sorted(corners) == [[0, 0], [0, 40], [20, 0], [20, 40]]
-
-
-def test_objects_change_no_pixel() -> None:
-    payload = saved(photo(1), "jpeg")
-    thing: Object = {"label": None, "x": 3, "y": 3, "width": 30, "height": 30}
-    for fit in FITS:
-        assert render(payload, SPEC | {"fit": fit})[0] == render(payload, SPEC | {"fit": fit}, [thing])[0]
 
 
 @settings(deadline=None, max_examples=30)
@@ -185,9 +178,9 @@ def test_an_entropy_crop_finds_the_detailed_region(at: float, tall: bool, seed: 
     x, y = (0, begin) if tall else (begin, 0)
     marked: Object = {"label": "texture", "x": x, "y": y, "width": short, "height": short}
     spec = SPEC | {"mode": "L", "fit": "crop", "anchor": "entropy", "side": 64}
-    _, (kept,) = render(payload, spec, [marked])
+    _, (kept,) = in_form(payload, spec, [marked])
     assert kept["width"] * kept["height"] > 0.93 * 64 * 64
-    assert render(payload, spec) == render(payload, spec)
+    assert in_form(payload, spec) == in_form(payload, spec)
 
 
 @pytest.mark.parametrize("shape", [(1, 9), (9, 1), (30, 90), (90, 30), (40, 41)])
@@ -195,14 +188,14 @@ def test_an_entropy_crop_of_nothing_is_the_middle(shape: tuple[int, int]) -> Non
     flat = saved(np.full((*shape, 1), 77, np.uint8), "png")
     marked: Object = {"label": "", "x": 0, "y": 0, "width": shape[1], "height": shape[0]}
     spec = SPEC | {"mode": "L", "fit": "crop", "side": 32}
-    assert render(flat, spec | {"anchor": "entropy"}, [marked]) == render(flat, spec, [marked])
+    assert in_form(flat, spec | {"anchor": "entropy"}, [marked]) == in_form(flat, spec, [marked])
 
 
 @pytest.mark.parametrize("name", ["jpeg", "webp"])
 def test_quality_is_pillows(name: str) -> None:
     pixels = photo(1, 32, 32)
     for quality in (30, 95):
-        out, _ = render(encode(pixels), SPEC | {"side": 32, "format": name, "quality": quality})
+        out, _ = in_form(encode(pixels), SPEC | {"side": 32, "format": name, "quality": quality})
         options = {"subsampling": 0} if name == "jpeg" else {"method": 4}
         assert out == saved(pixels, name, quality=quality, **options)
 

@@ -14,13 +14,13 @@ from dsray import schema
 from dsray.kinds.image import codec, signals
 from dsray.kinds.image.codec import Pixels
 from dsray.kinds.image.features import features
-from dsray.kinds.image.signals import FACTS, FLAGS, SIGNALS, measure
-from tests.dsray.kinds.image.pictures import images, photo, profile, saved
+from dsray.kinds.image.signals import FACTS, FLAGS, SIGNALS
+from tests.dsray.kinds.image.pictures import images, measured, photo, profile, saved
 
 
 @given(st.one_of(st.binary(max_size=200), st.just(None), images().map(codec.encode)))
 def test_any_payload_is_a_fact_row(payload: bytes | None) -> None:
-    row = measure(payload)
+    row = measured(payload)
     assert list(row) == ["error", "signature", *FACTS.names]
     facts = [row[name] for name in row if name != "error"]
     if row["error"] is None:
@@ -34,7 +34,7 @@ def test_any_payload_is_a_fact_row(payload: bytes | None) -> None:
 
 def test_facts_fit_their_columns() -> None:
     columns = pa.unify_schemas([schema.FACTS, FACTS])
-    rows = [{"id": "a", "digest": "b", **measure(payload)} for payload in (None, b"x", saved(photo(0), "jpeg"))]
+    rows = [{"id": "a", "digest": "b", **measured(payload)} for payload in (None, b"x", saved(photo(0), "jpeg"))]
     table = pa.Table.from_pylist(rows, schema=columns)
     assert table["error"].to_pylist() == ["empty", "not_an_image", None]
     assert (table["width"].to_pylist()[2], table["height"].to_pylist()[2]) == (128, 96)
@@ -43,7 +43,7 @@ def test_facts_fit_their_columns() -> None:
 @given(images())
 def test_measuring_twice_gives_the_same_numbers(pixels_HWC: Pixels) -> None:
     payload = codec.encode(pixels_HWC)
-    assert measure(payload) == measure(payload)
+    assert measured(payload) == measured(payload)
 
 
 @given(images(1))
@@ -84,7 +84,7 @@ def test_blurring_lowers_blur_step_by_step() -> None:
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_image_has_no_information(level: int) -> None:
-    row = measure(codec.encode(np.full((28, 28, 3), level, np.uint8)))
+    row = measured(codec.encode(np.full((28, 28, 3), level, np.uint8)))
     assert row["low_information"] == row["blur"] == row["contrast"] == row["colourfulness"] == 0
     assert (row["dark"], row["bright"]) == (float(level == 0), float(level == 255))
 
@@ -100,8 +100,8 @@ def test_the_facts_of_a_file_are_those_of_its_decoding() -> None:
     clear = Image.fromarray(photo(2, 20, 60)).convert("RGBA")
     clear.putpixel((3, 3), (0, 0, 0, 254))
     payload = saved(clear, "png", exif=exif, icc_profile=profile("Wide"), save_all=True, append_images=[clear])
-    plain = measure(saved(photo(2), "png"))
-    row = measure(payload)
+    plain = measured(saved(photo(2), "png"))
+    row = measured(payload)
     names = ("animated", "truncated", "transparent", "orientation", "profile", "width", "height", "megapixels")
     assert [plain[name] for name in names] == [False, False, False, 1, None, 128, 96, 0.012288]
     assert [row[name] for name in names] == [True, False, True, 6, "Wide", 20, 60, 0.0012]
@@ -109,7 +109,7 @@ def test_the_facts_of_a_file_are_those_of_its_decoding() -> None:
 
 def test_features_travel_through_parquet(tmp_path: Path) -> None:
     columns = pa.unify_schemas([schema.FACTS, FACTS])
-    rows = [{"id": "a", "digest": "b", **measure(payload)} for payload in (None, saved(photo(0), "jpeg"), b"x")]
+    rows = [{"id": "a", "digest": "b", **measured(payload)} for payload in (None, saved(photo(0), "jpeg"), b"x")]
     pq.write_table(pa.Table.from_pylist(rows, schema=columns), tmp_path / "facts.parquet")
     table = pq.read_table(tmp_path / "facts.parquet")
     assert table.schema == columns
@@ -121,7 +121,7 @@ def test_features_travel_through_parquet(tmp_path: Path) -> None:
 
 
 def test_side_and_aspect_are_of_the_upright_image() -> None:
-    row = measure(saved(photo(2, 20, 60), "webp"))
+    row = measured(saved(photo(2, 20, 60), "webp"))
     assert (row["side"], row["aspect"], row["format"], row["mode"], row["channels"]) == (20.0, 3.0, "webp", "RGB", 3)
 
 

@@ -1,0 +1,112 @@
+"""One decode of a payload, for all that looks at it. Any bytes at all end as a row, in bounded time and memory."""
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsray.errors import DsrayError
+from dsray.kinds import Frame, Kind, Undecodable
+
+_ROW_LIMIT_S = 60
+_ROW_LIMIT_BYTES = 4 * 2**30  # beyond what the worker has mapped: Ray's object store alone may be more
+
+Own = Mapping[str, Callable[[Any], float]]
+"""Signals of the recipe's own."""
+
+
+class Form(NamedTuple):
+    """A payload in its canonical form, or why it has none."""
+
+    media: bytes | None = None
+    frame: Frame | None = None
+    error: str | None = None
+
+
+class Seen(NamedTuple):
+    """What one decode came to; None for what was not asked for."""
+
+    facts: dict[str, Any] | None = None
+    form: Form | None = None
+
+
+def looks(
+    payloads: Iterable[bytes | None], of_kind: Kind, own: Own | None, spec: dict[str, Any] | None, careful: bool
+) -> list[Seen]:
+    """Facts of every payload where `own` is given, be it empty, and its form where `spec` is.
+
+    With `careful` each one has a child process with limits, and one that kills it is `crashed`.
+    """
+    look = in_child if careful else seen
+    return [look(payload, of_kind, own, spec) for payload in payloads]
+
+
+def seen(payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None) -> Seen:
+    """One payload. Raises only what a user must mend about `spec`."""
+    try:
+        decoded = of_kind.decode(payload or b"")
+    except Exception as error:  # any bytes at all must end as a row
+        return failed(error.reason if isinstance(error, Undecodable) else _failed(error), own, spec)
+    facts = None if own is None else _facts(decoded, of_kind, own)
+    return Seen(facts, None if spec is None else _form(decoded, of_kind, spec))
+
+
+def failed(reason: str, own: Own | None, spec: dict[str, Any] | None) -> Seen:
+    """A payload that nothing can be said of."""
+    return Seen(None if own is None else {"error": reason}, None if spec is None else Form(error=reason))
+
+
+def _facts(decoded: Any, of_kind: Kind, own: Own) -> dict[str, Any]:
+    try:
+        return of_kind.measure(decoded, own)
+    except Exception as error:
+        return {"error": _failed(error)}
+
+
+def _form(decoded: Any, of_kind: Kind, spec: dict[str, Any]) -> Form:
+    try:
+        return Form(*of_kind.render(decoded, spec))
+    except DsrayError:
+        raise
+    except Exception as error:
+        return Form(error=_failed(error))
+
+
+def _failed(error: Exception) -> str:
+    return f"failed: {type(error).__name__}"
+
+
+def in_child(payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None) -> Seen:
+    """One payload, seen in a process of its own with limits of memory and time."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_limited, args=(there, payload, of_kind, own, spec), daemon=True)
+    child.start()
+    there.close()
+    try:
+        found = here.recv() if here.poll(_ROW_LIMIT_S) else None
+    except EOFError:
+        found = None
+    finally:
+        child.kill()
+        child.join(timeout=10)
+        here.close()
+    if isinstance(found, DsrayError):
+        raise found
+    return failed("crashed", own, spec) if found is None else found
+
+
+def _limited(there: Any, *asked: Any) -> None:
+    import resource
+
+    with suppress(OSError):  # only Linux says it, and only there this limit holds
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + _ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        found: Seen | DsrayError = seen(*asked)
+    except DsrayError as error:
+        found = error
+    there.send(found)
+    there.close()
