@@ -1,6 +1,5 @@
 """An image → the recipe's one canonical form: one size, mode and format; boxes and polygons follow the pixels."""
 
-import io
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -10,7 +9,7 @@ from pydantic import Field, model_validator
 
 from dsray.collection import Model
 from dsray.kinds import Frame, Undecodable
-from dsray.kinds.image.codec import Decoded, decode, encode_image
+from dsray.kinds.image.codec import Decoded, decode, encode, encode_image
 from dsray.kinds.image.entropy import offset
 from dsray.kinds.image.objects import Object, move
 
@@ -59,7 +58,10 @@ def render(decoded: Decoded, spec: dict[str, Any]) -> tuple[bytes, Frame]:
     """
     image = decoded.image if decoded.image.mode == spec["mode"] else decoded.image.convert(spec["mode"])
     layout = _layout(image, spec)
-    return _encoded(_drawn(image, layout, spec.get("fill", 0)), spec), [float(n) for part in layout for n in part]
+    drawn, how = _drawn(image, layout, spec.get("fill", 0)), (spec["format"], spec.get("quality", 95))
+    as_it_was = drawn is decoded.image  # then its pixels are there: the facts needed them
+    media = encode(decoded.pixels_HWC, *how) if as_it_was else encode_image(drawn, *how)
+    return media, [float(number) for part in layout for number in part]
 
 
 def place(objects: Sequence[Object], frame: Frame) -> list[Object]:
@@ -140,13 +142,3 @@ def _drawn(image: Image.Image, layout: Layout, fill: int) -> Image.Image:
     canvas = Image.new(image.mode, layout.size, fill if image.mode == "L" else (fill, fill, fill))
     canvas.paste(drawn, (x, y))
     return canvas
-
-
-def _encoded(image: Image.Image, spec: dict[str, Any]) -> bytes:
-    quality = spec.get("quality", 95)
-    if spec["format"] == "png" or quality == 95:
-        return encode_image(image, spec["format"])
-    out = io.BytesIO()
-    how = {"jpeg": {"subsampling": 0}, "webp": {"method": 4}}[spec["format"]]
-    image.save(out, spec["format"].upper(), quality=quality, **how)
-    return out.getvalue()

@@ -19,6 +19,7 @@ from dsray.kinds.image.codec import (
     Undecodable,
     decode,
     encode,
+    encode_image,
     from_arrays,
     to_arrays,
 )
@@ -282,6 +283,13 @@ def test_decoding_agrees_with_opencv() -> None:
     assert isinstance(ours, Decoded)
     np.testing.assert_array_equal(ours.pixels_HWC, theirs)
     np.testing.assert_array_equal(ours.pixels_HWC, np.asarray(Image.open(io.BytesIO(payload))))
+
+
+@given(images(), st.integers(1, 100))
+def test_a_jpeg_is_the_one_that_pillow_writes(pixels_HWC: Pixels, quality: int) -> None:
+    theirs = saved(pixels_HWC, "jpeg", quality=quality, subsampling=0)
+    assert encode(pixels_HWC, "jpeg", quality) == theirs
+    assert encode_image(decode(encode(pixels_HWC)).image, "jpeg", quality) == theirs
 
 
 def test_pixels_are_those_of_the_image() -> None:
