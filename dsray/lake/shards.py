@@ -194,7 +194,9 @@ def _group_rows(table: pa.Table) -> int:
 
 
 def _weight(column: pa.ChunkedArray) -> int:
-    """Bytes of a column's values, lists left out."""
+    """Bytes of a column's values, numbers as eight each."""
+    if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        return _weight(pc.list_flatten(column))
     if pa.types.is_struct(column.type):
         return sum(_weight(pc.struct_field(column, i)) for i in range(column.type.num_fields))
     if _holds_bytes(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -87,7 +87,7 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         augmented=made["augment"].counts["kept"] if "augment" in made else 0,
         synthetic=sum(part.manifest.counts["kept"] for part in synthetic),
         stages=[
-            page.Stage(name, m.counts["in"], m.counts["kept"], m.counts["quarantined"])
+            page.Stage(name, m.counts["in"], m.counts["kept"], m.counts["quarantined"], _note(m))
             for name, m in made.items() if "in" in m.counts
         ],
         quarantine=quarantine,
@@ -103,6 +103,14 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
             **{f"{name} key": m.key for name, m in made.items()}, "release key": step.key,
         },
     )  # fmt: skip
+
+
+def _note(manifest: Manifest) -> str:
+    """What a stage's counts don't say."""
+    if manifest.stage != "label":
+        return ""
+    labelled, conflicts = manifest.details["labelled"], manifest.details.get("conflicts", 0)
+    return f"{labelled:,} labelled" + (f", {conflicts:,} with answers that disagree" if conflicts else "")
 
 
 def _quarantine_and_signals(made: Made, work: Work) -> tuple[list[page.Rule], list[page.Histogram]]:

@@ -75,6 +75,17 @@ def test_big_rows_make_small_row_groups():
     assert sum(big.metadata.row_group(i).num_rows for i in range(big.num_row_groups)) == 2000
 
 
+@pytest.mark.parametrize("of", [pa.list_(pa.float32()), pa.list_(pa.list_(pa.float32(), 50), 100)])
+def test_big_lists_make_small_row_groups_too(of: pa.DataType):
+    flat = pa.array(np.zeros(2000 * 5000, np.float32))
+    if pa.types.is_fixed_size_list(of):
+        lists = pa.FixedSizeListArray.from_arrays(pa.FixedSizeListArray.from_arrays(flat, 50), 100)
+    else:
+        lists = pa.ListArray.from_arrays(np.arange(0, 2000 * 5000 + 1, 5000, np.int32), flat)
+    file = pq.ParquetFile(io.BytesIO(shards.encode(pa.table({"tensor": lists}))))
+    assert file.num_row_groups >= 4
+
+
 def test_a_table_that_is_mostly_footer():
     wide = pa.table({f"c{i}": [i] for i in range(4000)})
     data = shards.encode(wide)
