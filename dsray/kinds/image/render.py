@@ -13,7 +13,13 @@ from dsray.kinds.image.codec import Decoded, decode, encode, encode_image
 from dsray.kinds.image.entropy import offset
 from dsray.kinds.image.objects import Object, move
 
-_ANTIALIASED = Image.Resampling.BICUBIC
+_FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""All antialiased: shrinking looks at every pixel."""
 
 Side = Annotated[int, Field(ge=4, le=4096)]
 
@@ -31,6 +37,9 @@ class Render(Model):
     )
     anchor: Literal["centre", "entropy"] = Field(
         "centre", description="What a crop keeps: the middle, or the window with the most information."
+    )
+    filter: Literal["box", "bilinear", "bicubic", "lanczos"] = Field(
+        "bicubic", description="How pixels are weighed, antialiased as Pillow does it: sharper and slower to the right."
     )
     fill: int = Field(0, ge=0, le=255, description="Grey level of the bars.")
 
@@ -58,7 +67,7 @@ def render(decoded: Decoded, spec: dict[str, Any]) -> tuple[bytes, Frame]:
     """
     image = decoded.image if decoded.image.mode == spec["mode"] else decoded.image.convert(spec["mode"])
     layout = _layout(image, spec)
-    drawn, how = _drawn(image, layout, spec.get("fill", 0)), (spec["format"], spec.get("quality", 95))
+    drawn, how = _drawn(image, layout, spec), (spec["format"], spec.get("quality", 95))
     as_it_was = drawn is decoded.image  # then its pixels are there: the facts needed them
     media = encode(decoded.pixels_HWC, *how) if as_it_was else encode_image(drawn, *how)
     return media, [float(number) for part in layout for number in part]
@@ -79,7 +88,7 @@ def thumbnail(payload: bytes, side: int) -> bytes | None:
         image = decode(payload).image
     except Undecodable:
         return None
-    image.thumbnail((side, side), _ANTIALIASED)
+    image.thumbnail((side, side), _FILTERS["bicubic"])
     return encode_image(image, "png")
 
 
@@ -132,13 +141,15 @@ def _window(image: Image.Image, width: int, height: int, anchor: str) -> tuple[f
     return left, top, left + wide, top + high
 
 
-def _drawn(image: Image.Image, layout: Layout, fill: int) -> Image.Image:
+def _drawn(image: Image.Image, layout: Layout, spec: dict[str, Any]) -> Image.Image:
     x, y, *inner = layout.place
     whole = (0.0, 0.0, float(image.width), float(image.height))
     same = image.size == tuple(inner) and layout.window == whole
-    drawn = image if same else image.resize((inner[0], inner[1]), _ANTIALIASED, layout.window)
+    how = _FILTERS[spec.get("filter", "bicubic")]
+    drawn = image if same else image.resize((inner[0], inner[1]), how, layout.window)
     if layout.size == drawn.size:
         return drawn
+    fill = spec.get("fill", 0)
     canvas = Image.new(image.mode, layout.size, fill if image.mode == "L" else (fill, fill, fill))
     canvas.paste(drawn, (x, y))
     return canvas

@@ -74,6 +74,13 @@ def test_shrinking_is_antialiased() -> None:
     assert abs(float(out.mean()) - 127.5) <= 2
 
 
+@pytest.mark.parametrize("name", ["box", "bilinear", "bicubic", "lanczos"])
+def test_filters_are_pillows(name: str) -> None:
+    pixels = photo(3, 90, 60)
+    theirs = Image.fromarray(pixels).resize((28, 28), Image.Resampling[name.upper()])
+    np.testing.assert_array_equal(rendered(saved(pixels, "png"), fit="stretch", filter=name), np.asarray(theirs))
+
+
 def test_orientation_is_applied_and_not_kept() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
