@@ -1,10 +1,10 @@
 """measure + render against Data-Juicer 1.6 on the same images: images per second.
 
 Data-Juicer's default executor on as many processes as cores: image_shape_filter, image_aspect_ratio_filter and
-image_blur_mapper, which decodes, blurs and saves a JPEG. It reads two facts, hashes nothing and keeps files. dsray
-does more but for that blur: it computes all signals and the hash, encodes JPEG of the same size and
-quality (75, but with whole colour), and writes facts, forms and samples as Parquet with digest, fsync and receipt. Data-
-Juicer's seconds are its operators', as it says itself, without start and imports.
+image_blur_mapper, which decodes, blurs and saves a JPEG. It reads two facts, hashes nothing and keeps files. dsray does
+more but for that blur: it computes all signals and the hash, encodes JPEG of the same size and quality (75, but with
+whole colour), and writes facts, forms and samples as Parquet with digest, fsync and receipt. Data-Juicer's seconds are
+its operators', as it says itself, without start and imports.
 """
 
 import json

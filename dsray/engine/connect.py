@@ -81,7 +81,7 @@ def _quiet() -> None:
 def _start_local(cpus: int | None) -> None:
     import ray
 
-    for name, value in MEMORY.items():
+    for name, value in {**MEMORY, "RAY_enable_metrics_collection": "0"}.items():  # nobody reads metrics here
         os.environ.setdefault(name, value)
     ray.init(
         num_cpus=cpus or os.cpu_count(),

@@ -7,11 +7,12 @@ import io
 import logging
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from threading import Lock
 from typing import Any
 
@@ -55,6 +56,7 @@ _TURNS = {
 }
 _TELLING = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow looks for an orientation
 _TIFF = (b"II*\0", b"MM\0*")
+_AS_STORED = {"L": cv2.IMREAD_GRAYSCALE, "RGB": cv2.IMREAD_COLOR_RGB}
 _STDERR = Lock()
 
 if "AVIF" in _FORMATS:
@@ -80,21 +82,37 @@ class Stored:
 
 @dataclass(frozen=True)
 class Decoded(Stored):
-    """An image upright, in sRGB, on white where it was transparent."""
+    """An image upright, in sRGB, on white where it was transparent; as an array, and as an image of Pillow."""
 
-    image: Image.Image  # of mode L or RGB
+    held: Image.Image | Pixels
 
     @property
-    def height(self) -> int:
-        return self.image.height
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        held = self.held
+        return held.size if isinstance(held, Image.Image) else (held.shape[1], held.shape[0])
 
     @property
     def width(self) -> int:
-        return self.image.width
+        return self.size[0]
+
+    @property
+    def height(self) -> int:
+        return self.size[1]
+
+    @property
+    def colour(self) -> str:
+        """L or RGB."""
+        held = self.held
+        return held.mode if isinstance(held, Image.Image) else "L" if held.shape[2] == 1 else "RGB"
+
+    @cached_property
+    def image(self) -> Image.Image:
+        return self.held if isinstance(self.held, Image.Image) else _image(self.held)
 
     @cached_property
     def pixels_HWC(self) -> Pixels:
-        return _pixels(self.image)
+        return _pixels(self.held) if isinstance(self.held, Image.Image) else self.held
 
 
 def decode(payload: bytes) -> Decoded:
@@ -103,16 +121,15 @@ def decode(payload: bytes) -> Decoded:
 
     Orientation from EXIF and colour profiles are applied. Of an animation the first frame counts.
     """
-    image, stored = _open(payload)
-    return Decoded(**vars(stored), image=image)
+    held, stored = _open(payload)
+    return Decoded(**vars(stored), held=held)
 
 
 def encode(pixels_HWC: Pixels, format: str = "png", quality: int = 95) -> bytes:
     """Pixels, 1 or 3 channels → PNG, JPEG or WebP. The same pixels give the same bytes, with no metadata."""
     if format == "jpeg":
         return _jpeg(pixels_HWC, quality)
-    image = Image.fromarray(pixels_HWC[:, :, 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
-    return encode_image(image, format, quality)
+    return encode_image(_image(pixels_HWC), format, quality)
 
 
 def encode_image(image: Image.Image, format: str, quality: int = 95) -> bytes:
@@ -146,6 +163,10 @@ def from_arrays(images_NHWC: Pixels) -> list[bytes]:
     return [encode(pixels_HWC) for pixels_HWC in images_NHWC]
 
 
+def _image(pixels_HWC: Pixels) -> Image.Image:
+    return Image.fromarray(pixels_HWC[:, :, 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
+
+
 def _pixels(image: Image.Image) -> Pixels:
     """A Pillow image of mode L or RGB → [H, W, C]."""
     if image.mode == "L":
@@ -157,10 +178,10 @@ def _pixels(image: Image.Image) -> Pixels:
     return np.asarray(cv2.cvtColor(rgbx_N.reshape(image.height, image.width, 4), cv2.COLOR_RGBA2RGB), np.uint8)
 
 
-def _open(payload: bytes) -> tuple[Image.Image, Stored]:
+def _open(payload: bytes) -> tuple[Image.Image | Pixels, Stored]:
     if not payload:
         raise Undecodable("empty")
-    quiet = _without_stderr() if payload.startswith(_TIFF) else nullcontext()
+    quiet = _stderr_aside() if payload.startswith(_TIFF) else nullcontext()
     try:
         with quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata, and sizes that are refused below
@@ -173,12 +194,14 @@ def _open(payload: bytes) -> tuple[Image.Image, Stored]:
         raise Undecodable(_why(payload, error)) from error
 
 
-def _read(payload: bytes) -> tuple[Image.Image, Stored]:
+def _read(payload: bytes) -> tuple[Image.Image | Pixels, Stored]:
     _refuse_canvas(payload)
     with Image.open(io.BytesIO(payload), formats=_FORMATS) as image:
         _refuse_bombs(payload, image)
         name, mode, channels, animated = image.format or "", image.mode, len(image.getbands()), _animated(image)
         turn = _orientation(image) if name == "TIFF" else 1  # Pillow turns a TIFF when it loads it
+        if name == "JPEG" and (pixels_HWC := _plain(payload, image)) is not None:
+            return pixels_HWC, Stored("jpeg", mode, channels, animated, False, False, 1, None)
         try:
             image.load()
             loaded: Image.Image = image
@@ -193,6 +216,18 @@ def _read(payload: bytes) -> tuple[Image.Image, Stored]:
         flat, transparent, profile = _flat(loaded, image.info.get("icc_profile"))
     format = {"MPO": "jpeg"}.get(name, name.lower())
     return flat, Stored(format, mode, channels, animated, truncated, transparent, turn, profile)
+
+
+def _plain(payload: bytes, image: Image.Image) -> Pixels | None:
+    """The pixels of a JPEG that needs nothing but decoding: whole, L or RGB, upright, without a profile. OpenCV makes
+    those that Pillow makes, sooner and as an array. None where libjpeg complained: Pillow knows how much is lost."""
+    if image.mode not in _AS_STORED or "icc_profile" in image.info or _orientation(image) != 1 or _short(payload):
+        return None
+    how = _AS_STORED[image.mode] | cv2.IMREAD_IGNORE_ORIENTATION
+    with _stderr_aside() as aside:
+        pixels: Any = cv2.imdecode(np.frombuffer(payload, np.uint8), how)
+        complained = os.fstat(aside).st_size > 0
+    return None if complained or pixels is None else pixels.reshape(image.height, image.width, -1)
 
 
 def _refuse_canvas(payload: bytes) -> None:
@@ -264,16 +299,27 @@ def _interlaced(image: Any) -> bool:
 
 
 @contextmanager
-def _without_stderr() -> Iterator[None]:
-    """libtiff writes its errors straight to file descriptor 2; one thread at a time may turn that away."""
-    with _STDERR, open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device, not a path
-        saved = os.dup(2)
+def _stderr_aside() -> Iterator[int]:
+    """What libtiff and libjpeg write straight to file descriptor 2 lands in the file that this yields, empty at first.
+    One thread at a time may turn it away."""
+    with _STDERR:
+        aside, saved = _aside(os.getpid()), os.dup(2)
         try:
-            os.dup2(nowhere.fileno(), 2)
-            yield
+            os.dup2(aside, 2)
+            yield aside
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+            if os.fstat(aside).st_size:
+                os.ftruncate(aside, 0)
+                os.lseek(aside, 0, os.SEEK_SET)
+
+
+@cache
+def _aside(process: int) -> int:
+    """A nameless file of a process of its own: forks would share its end."""
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _flat(image: Image.Image, icc: Any) -> tuple[Image.Image, bool, str | None]:

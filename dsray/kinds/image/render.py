@@ -65,11 +65,11 @@ def render(decoded: Decoded, spec: dict[str, Any]) -> tuple[bytes, Frame]:
 
     Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels.
     """
-    image = decoded.image if decoded.image.mode == spec["mode"] else decoded.image.convert(spec["mode"])
-    layout = _layout(image, spec)
-    drawn, how = _drawn(image, layout, spec), (spec["format"], spec.get("quality", 95))
-    as_it_was = drawn is decoded.image  # then its pixels are there: the facts needed them
-    media = encode(decoded.pixels_HWC, *how) if as_it_was else encode_image(drawn, *how)
+    layout, how = _layout(decoded, spec), (spec["format"], spec.get("quality", 95))
+    if decoded.colour == spec["mode"] and layout == Layout(decoded.size, _whole(decoded), (0, 0, *decoded.size)):
+        media = encode(decoded.pixels_HWC, *how)  # as it was: the facts needed its pixels too
+    else:
+        media = encode_image(_drawn(decoded, layout, spec), *how)
     return media, [float(number) for part in layout for number in part]
 
 
@@ -107,13 +107,15 @@ class Layout(NamedTuple):
         return np.array([[across, 0, x - across * left], [0, down, y - down * top], [0, 0, 1]])
 
 
-def _layout(image: Image.Image, spec: dict[str, Any]) -> Layout:
+def _whole(image: Decoded) -> tuple[float, float, float, float]:
+    return 0.0, 0.0, float(image.width), float(image.height)
+
+
+def _layout(image: Decoded, spec: dict[str, Any]) -> Layout:
     width, height = spec.get("size") or (spec["side"], spec["side"])
-    whole = (0.0, 0.0, float(image.width), float(image.height))
+    whole = _whole(image)
     if spec["fit"] == "crop":
-        return Layout(
-            (width, height), _window(image, width, height, spec.get("anchor", "centre")), (0, 0, width, height)
-        )
+        return Layout((width, height), _window(image, width, height, spec), (0, 0, width, height))
     if spec["fit"] == "stretch":
         return Layout((width, height), whole, (0, 0, width, height))
     inner = _contained(image.size, width, height)
@@ -129,22 +131,27 @@ def _contained(size: tuple[int, int], width: int, height: int) -> tuple[int, int
     return max(1, round(size[0] / size[1] * height)), height
 
 
-def _window(image: Image.Image, width: int, height: int, anchor: str) -> tuple[float, float, float, float]:
+def _window(image: Decoded, width: int, height: int, spec: dict[str, Any]) -> tuple[float, float, float, float]:
     """The largest window of that aspect: about the middle, or where the information is."""
     excess = image.width * height - width * image.height  # in whole numbers: an image of that aspect is kept whole
     wide = width * image.height / height if excess > 0 else float(image.width)
     high = height * image.width / width if excess < 0 else float(image.height)
     at = 0.5
-    if excess and anchor == "entropy":
-        at = offset(image, wide / image.width, axis=1) if excess > 0 else offset(image, high / image.height, axis=0)
+    if excess and spec.get("anchor") == "entropy":
+        share, axis = (wide / image.width, 1) if excess > 0 else (high / image.height, 0)
+        at = offset(_in_mode(image, spec), share, axis=axis)
     left, top = (image.width - wide) * at, (image.height - high) * at
     return left, top, left + wide, top + high
 
 
-def _drawn(image: Image.Image, layout: Layout, spec: dict[str, Any]) -> Image.Image:
+def _in_mode(decoded: Decoded, spec: dict[str, Any]) -> Image.Image:
+    return decoded.image if decoded.colour == spec["mode"] else decoded.image.convert(spec["mode"])
+
+
+def _drawn(decoded: Decoded, layout: Layout, spec: dict[str, Any]) -> Image.Image:
+    image = _in_mode(decoded, spec)
     x, y, *inner = layout.place
-    whole = (0.0, 0.0, float(image.width), float(image.height))
-    same = image.size == tuple(inner) and layout.window == whole
+    same = image.size == tuple(inner) and layout.window == _whole(decoded)
     how = _FILTERS[spec.get("filter", "bicubic")]
     drawn = image if same else image.resize((inner[0], inner[1]), how, layout.window)
     if layout.size == drawn.size:

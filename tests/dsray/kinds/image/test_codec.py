@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dsray.kinds.image import codec
 from dsray.kinds.image.codec import (
     MAX_PIXELS,
     MAX_SIDE,
@@ -23,6 +24,7 @@ from dsray.kinds.image.codec import (
     from_arrays,
     to_arrays,
 )
+from tests.dsray.kinds.image import mutated
 from tests.dsray.kinds.image.pictures import (
     FORMATS,
     images,
@@ -290,6 +292,28 @@ def test_a_jpeg_is_the_one_that_pillow_writes(pixels_HWC: Pixels, quality: int) 
     theirs = saved(pixels_HWC, "jpeg", quality=quality, subsampling=0)
     assert encode(pixels_HWC, "jpeg", quality) == theirs
     assert encode_image(decode(encode(pixels_HWC)).image, "jpeg", quality) == theirs
+
+
+def test_opencv_decodes_what_pillow_decodes_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 600 damaged JPEGs: the same pixels or the same reason, by whichever library."""
+
+    def outcome(payload: bytes) -> tuple[object, bool]:
+        try:
+            image = decode(payload)
+        except Undecodable as undecodable:
+            return undecodable.reason, False
+        facts = {name: value for name, value in vars(image).items() if name not in ("held", "image", "pixels_HWC")}
+        return (facts, image.pixels_HWC.tolist()), isinstance(image.held, np.ndarray)
+
+    whole = mutated.whole_files()
+    kinds = [place for place, file in enumerate(whole) if file.startswith(b"\xff\xd8")]
+    numbers = [turn * len(whole) + place for turn in range(600 // len(kinds)) for place in kinds]
+    payloads = [*whole, *map(mutated.mutated, numbers)]
+    found = [outcome(payload) for payload in payloads]
+    monkeypatch.setattr(codec, "_plain", lambda *_: None)
+    assert [one for one, _ in found] == [outcome(payload)[0] for payload in payloads]
+    fast = [by_opencv for _, by_opencv in found]
+    assert any(fast[: len(whole)]) and 20 < sum(fast[len(whole) :]) < 400
 
 
 def test_pixels_are_those_of_the_image() -> None:
