@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import cv2
@@ -27,7 +27,6 @@ AT_LEAST = 1.0
 Augment = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
-@lru_cache(maxsize=1)
 def augmentation() -> Augment:
     """data_plane.AUGMENT as albumentations has it, all affine steps in one."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else the import asks the network for a newer version
@@ -57,7 +56,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 def both(batch: pa.Table) -> pa.Table:
     """The rows that are left, each with its rendered and its augmented image."""
-    rows = []
+    rows, augment = [], augmentation()
     for row, payload in zip(batch["id"].to_pylist(), batch["payload"].to_pylist(), strict=True):
         image = Image.open(io.BytesIO(payload)).convert("RGB")
         grey = image.convert("L")
@@ -67,7 +66,7 @@ def both(batch: pa.Table) -> pa.Table:
         if cv2.Laplacian(pixels, cv2.CV_64F).var() < 15 or pixels.mean() < 5:
             continue
         padded = ImageOps.pad(image, (SIDE, SIDE))
-        warped = Image.fromarray(augmentation()(np.asarray(padded)))
+        warped = Image.fromarray(augment(np.asarray(padded)))
         rows.append({"id": row, "hash": hashed, "image": jpeg(padded), "augmented": jpeg(warped)})
     return pa.Table.from_pylist(rows)
 

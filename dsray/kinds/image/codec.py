@@ -24,7 +24,7 @@ from PIL import Image
 from PIL import features as built_with
 
 from dsray.kinds import Undecodable
-from dsray.kinds.image.profiles import to_srgb
+from dsray.kinds.image.profiles import moves, to_srgb
 
 Pixels = NDArray[np.uint8]
 
@@ -219,9 +219,11 @@ def _read(payload: bytes) -> tuple[Image.Image | Pixels, Stored]:
 
 
 def _plain(payload: bytes, image: Image.Image) -> Pixels | None:
-    """The pixels of a JPEG that needs nothing but decoding: whole, L or RGB, upright, without a profile. OpenCV makes
-    those that Pillow makes, sooner and as an array. None where libjpeg complained: Pillow knows how much is lost."""
-    if image.mode not in _AS_STORED or "icc_profile" in image.info or _orientation(image) != 1 or _short(payload):
+    """The pixels of a JPEG that needs nothing but decoding: whole, L or RGB, upright, sRGB. OpenCV makes those that
+    Pillow makes, sooner and as an array. None where libjpeg complained: Pillow knows how much is lost."""
+    if image.mode not in _AS_STORED or _orientation(image) != 1 or _short(payload):
+        return None
+    if moves(image.info.get("icc_profile"), image.mode):
         return None
     how = _AS_STORED[image.mode] | cv2.IMREAD_IGNORE_ORIENTATION
     with _stderr_aside() as aside:

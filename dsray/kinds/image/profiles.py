@@ -15,14 +15,23 @@ _SAME = 2
 
 def to_srgb(image: Image.Image, profile: Any) -> tuple[Image.Image, str | None]:
     """An image of mode L, RGB or CMYK → the image in sRGB (CMYK as RGB), and the profile's name if it is not sRGB."""
-    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_BYTES:
-        return image, None
-    known = _transform(profile, image.mode)
+    known = _known(profile, image.mode)
     if known is None:
         return image, None
     transform, name = known
     out = ImageCms.applyTransform(image, transform)
     return (image if out is None else out.convert("L") if image.mode == "L" else out), name
+
+
+def moves(profile: Any, mode: str) -> bool:
+    """Whether the profile says that pixels of that mode are not sRGB."""
+    return _known(profile, mode) is not None
+
+
+def _known(profile: Any, mode: str) -> tuple[ImageCms.ImageCmsTransform, str] | None:
+    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_BYTES:
+        return None
+    return _transform(profile, mode)
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from dsray.kinds.image import codec
 from dsray.kinds.image.codec import (
@@ -314,6 +314,17 @@ def test_opencv_decodes_what_pillow_decodes_and_nothing_else(monkeypatch: pytest
     assert [one for one, _ in found] == [outcome(payload)[0] for payload in payloads]
     fast = [by_opencv for _, by_opencv in found]
     assert any(fast[: len(whole)]) and 20 < sum(fast[len(whole) :]) < 400
+
+
+def test_only_a_profile_that_moves_colours_needs_pillow() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain, same, wide = (
+        decode(saved(photo(1), "jpeg", **said))
+        for said in ({}, {"icc_profile": srgb}, {"icc_profile": profile("Wide")})
+    )
+    assert [isinstance(image.held, np.ndarray) for image in (plain, same, wide)] == [True, True, False]
+    np.testing.assert_array_equal(plain.pixels_HWC, same.pixels_HWC)
+    assert (same.profile, wide.profile) == (None, "Wide") and (wide.pixels_HWC != plain.pixels_HWC).any()
 
 
 def test_pixels_are_those_of_the_image() -> None:
