@@ -143,7 +143,8 @@ def test_the_column_of_tensors_is_the_loader_is_the_formula(outside, pictures, t
         assert row["tensor"].shape == (1, 32, 32) and np.array_equal(row["tensor"], formula[0])
     total = duckdb.sql(f"select sum(list_sum(flatten(flatten(tensor)))) from '{files}'").fetchall()
     assert total[0][0] == pytest.approx(formula.sum(dtype=np.float64), abs=1e-2)
-    assert {f.name for f in pq.read_schema(next(pictures.glob("test/*.parquet")))} >= {"tensor", "image"}
+    shards = list(pictures.glob("*/*.parquet"))  # which splits there are is a matter of the folder's name
+    assert shards and all({"tensor", "image"} <= set(pq.read_schema(shard).names) for shard in shards)
 
 
 def test_a_changed_module_makes_its_steps_again_and_no_others(outside, pictures, tmp_path):
