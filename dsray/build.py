@@ -101,20 +101,31 @@ def check(recipe: Recipe) -> None:
     label.check(recipe)
 
 
+class _UnmadeError(Exception):
+    """The step of this name is not made yet."""
+
+
+class _Planning(dict[str, Manifest]):
+    """The manifests that stand; whoever reads another cannot be planned yet."""
+
+    def __missing__(self, name: str) -> Manifest:
+        raise _UnmadeError(name)
+
+
 def plan(recipe: Recipe, store: Store) -> list[Planned]:
     """What a build would do, and why. Reads manifests only."""
     check(recipe)
     last = _last(recipe, store)
-    made: dict[str, Manifest] = {}
+    made = _Planning()
     planned: list[Planned] = []
     missing = ""
     for name, step_of, _ in stages(recipe, last.get("crawl", 0), last.get("revisit", "all")):
         try:
             if missing and name in _LAST:
-                raise KeyError(missing)
+                raise _UnmadeError(missing)
             step = step_of(recipe, made)
-        except KeyError as unmade:
-            planned.append(Planned(name, "unknown", f"after {unmade.args[0]}"))
+        except _UnmadeError as unmade:
+            planned.append(Planned(name, "unknown", f"after {unmade}"))
             continue
         found = manifests.find(store, step.stage, step.key)
         if found:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dsray import keys, schema
+from dsray.stages.measure import facts_and_forms
 from dsray.stages.samples import media, sample_table
 
 
@@ -54,6 +55,13 @@ def raw_table(
             }
         )
     return pa.Table.from_pylist(rows, schema=schema.RAW.append(pa.field("caption", pa.string())))
+
+
+def facts_of(raw, careful=False):
+    """The facts of raw rows with images."""
+    said = {"kind_name": "image", "signals": {}, "spec": {}, "careful": careful}
+    ((table, _),) = facts_and_forms({"render": False}, raw, **said)
+    return table
 
 
 def lent(samples, forms):

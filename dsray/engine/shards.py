@@ -47,7 +47,7 @@ class Work:
 
 def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress) -> list[Receipt]:
     """The receipts of all shards, in order; those that exist are adopted, the others made by `fn` on the cluster.
-    What lies beside a shard is there when the shard is: whoever wants it adopts it.
+    What lies beside a shard is written before it: whoever wants that adopts it.
 
     `progress` is called with (rows made so far, shards left). Raises what `fn` raises if it is a DsrayError.
     """

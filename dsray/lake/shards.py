@@ -119,7 +119,7 @@ def _found(store: Store, receipt: Receipt, digest: str) -> Receipt:
     if lender is None or lender.digest != digest:
         raise DamagedError(
             f"{store.url}/{receipt.name} needs {receipt.lender or 'a shard'}, which is gone or is not what it was.",
-            "Delete both and run again to make them again.",
+            _mend(receipt.name, receipt.lender),
         )
     return lender
 
@@ -141,10 +141,19 @@ def _read(store: Store, receipt: Receipt, columns: Sequence[str] | None) -> pa.T
     if keys.digest(data) != receipt.digest:
         raise DamagedError(
             f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
-            "Delete it and run again to make it again.",
+            _mend(receipt.name),
         )
     shard = pq.ParquetFile(pa.BufferReader(data))
     return shard.read() if columns is None else _pick(shard, columns, store, receipt)
+
+
+def _mend(*names: str) -> str:
+    """What makes shards again: they, and the manifests that say that they are there, have to go."""
+    derived = [name for name in names if name.startswith("shards/")]
+    if not derived:
+        return "Bring it back from a copy of the lake."
+    gone = [*derived, *sorted({f"stages/{name.split('/')[1]}/" for name in derived})]
+    return f"Delete {' and '.join(gone)} there and run again: the rest is kept."
 
 
 def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: Receipt) -> pa.Table:

@@ -1,6 +1,5 @@
 """One decode of a payload, for all that looks at it. Any bytes at all end as a row, in bounded time and memory."""
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from dsray.errors import DsrayError
 from dsray.kinds import Frame, Kind, Undecodable
+from dsray.stages.child import in_child
 
 _ROW_LIMIT_S = 60
 _ROW_LIMIT_BYTES = 4 * 2**30  # beyond what the worker has mapped: Ray's object store alone may be more
@@ -38,7 +38,7 @@ def looks(
 
     With `careful` each one has a child process with limits, and one that kills it is `crashed`.
     """
-    look = in_child if careful else seen
+    look = careful_look if careful else seen
     return [look(payload, of_kind, own, spec) for payload in payloads]
 
 
@@ -77,36 +77,17 @@ def _failed(error: Exception) -> str:
     return f"failed: {type(error).__name__}"
 
 
-def in_child(payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None) -> Seen:
+def careful_look(payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None) -> Seen:
     """One payload, seen in a process of its own with limits of memory and time."""
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_limited, args=(there, payload, of_kind, own, spec), daemon=True)
-    child.start()
-    there.close()
-    try:
-        found = here.recv() if here.poll(_ROW_LIMIT_S) else None
-    except EOFError:
-        found = None
-    finally:
-        child.kill()
-        child.join(timeout=10)
-        here.close()
-    if isinstance(found, DsrayError):
-        raise found
+    found: Seen | None = in_child(_limited, payload, of_kind, own, spec, start="fork", seconds=_ROW_LIMIT_S)
     return failed("crashed", own, spec) if found is None else found
 
 
-def _limited(there: Any, *asked: Any) -> None:
+def _limited(*asked: Any) -> Seen:
     import resource
 
     with suppress(OSError):  # only Linux says it, and only there this limit holds
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + _ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        found: Seen | DsrayError = seen(*asked)
-    except DsrayError as error:
-        found = error
-    there.send(found)
-    there.close()
+    return seen(*asked)

@@ -45,11 +45,9 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     ]
     fn = partial(samples, kind_name=work.recipe.kind, texts=texts)
     receipts = shards.map_shards(work.store, works, fn, work.progress.rows(verdicts.counts["kept"]))
-    receipts = [replace(made, lender=form.name) for made, (_, form, _) in zip(receipts, families, strict=True)]
-    found = {name: total(receipts, name) for name in ("in", "kept", "quarantined")}
-    if found["in"] != verdicts.counts["kept"]:
-        found["in"] = verdicts.counts["kept"]  # the manifest's check refuses what does not balance
-    return step.manifest(receipts, found)
+    lent = [replace(receipt, lender=form.name) for receipt, (_, form, _) in zip(receipts, families, strict=True)]
+    found = {name: total(receipts, name) for name in ("kept", "quarantined")}
+    return step.manifest(lent, {"in": verdicts.counts["kept"], **found})  # a manifest that does not balance is refused
 
 
 def samples(

@@ -1,7 +1,6 @@
 """Sources that are not the web → raw shards: a shard each piece. What did not change is adopted, not read again."""
 
-import multiprocessing
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +16,7 @@ from dsray.schema import RAW
 from dsray.sources.consent import obeyed
 from dsray.sources.piece import Piece
 from dsray.sources.rows import bad, table
+from dsray.stages.child import in_child
 from dsray.stages.step import Work, total
 
 VERSION = 1
@@ -69,7 +69,8 @@ def raw(
     """
     piece = Piece(**said)
     if careful:
-        found = in_child(partial(raw, said, name=name, source=source, texts=texts, obey=obey))
+        again = partial(raw, said, name=name, source=source, texts=texts, obey=obey)
+        found: Made | None = in_child(again, start="spawn")  # a new process, not a fork: S3 has threads
         if found:
             return found
         where = f"{name}@{piece.fingerprint or keys.digest(keys.canonical(piece.what))}"
@@ -78,32 +79,3 @@ def raw(
     rows = sources.rows(piece, name, source)
     made = table(map(obeyed, rows) if obey else rows, texts)
     return made, {"failed": len(made) - made["error"].null_count}
-
-
-def in_child(read: Callable[[], Made]) -> Made | None:
-    """What `read` makes in a process of its own; None when that dies. A new process, not a fork: S3 has threads."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_send, args=(there, read), daemon=True)
-    child.start()
-    there.close()
-    try:
-        found = here.recv()
-    except EOFError:
-        return None
-    finally:
-        child.kill()
-        child.join(timeout=10)
-        here.close()
-    if isinstance(found, Exception):
-        raise found
-    made: Made = found
-    return made
-
-
-def _send(there: Any, read: Callable[[], Made]) -> None:
-    try:
-        there.send(read())
-    except Exception as error:
-        there.send(error)
-    there.close()

@@ -60,33 +60,22 @@ def facts_and_forms(
     spec: dict[str, Any],
     careful: bool = False,
 ) -> list[tuple[pa.Table, dict[str, int]]]:
-    """The facts and, if `render` is given, the forms of the same payloads, from one decode of each."""
-    rows = _looks(raw, kind_name, signals, spec if given["render"] else None, careful)
+    """One fact row per raw row and, if `render` is given, one form, from one decode of each payload. What cannot be
+    decoded gets `error`; nothing is dropped here.
+
+    With `careful` every row is decoded in a child process with limits, and one that kills it is `crashed`.
+    """
+    own = {name: plugin.load(function) for name, function in signals.items()}
+    rows = looks(render.payloads(raw), kind(kind_name), own, spec if given["render"] else None, careful)
     made = [_table(raw, rows, kind_name, signals)]
     if given["render"]:
         made.append(render.table(raw, rows, kind_name, spec))
     return [(table, {}) for table in made]
 
 
-def facts(
-    raw: pa.Table, *, kind_name: str, signals: Mapping[str, str] = {}, careful: bool = False
-) -> tuple[pa.Table, dict[str, int]]:
-    """One fact row per raw row. A payload that cannot be decoded gets `error`; nothing is dropped here.
-
-    With `careful` every row is decoded in a child process with limits, and one that kills it gets `crashed`.
-    """
-    return _table(raw, _looks(raw, kind_name, signals, None, careful), kind_name, signals), {}
-
-
-def _looks(
-    raw: pa.Table, kind_name: str, signals: Mapping[str, str], spec: dict[str, Any] | None, careful: bool
-) -> list[Seen]:
-    own = {name: plugin.load(function) for name, function in signals.items()}
-    return looks(render.payloads(raw), kind(kind_name), own, spec, careful)
-
-
 def _table(raw: pa.Table, rows: Sequence[Seen], kind_name: str, signals: Mapping[str, str]) -> pa.Table:
     of_own = pa.schema([(name, pa.float64()) for name in signals])
     columns = pa.unify_schemas([schema.FACTS, kind(kind_name).FACTS, of_own])
-    named = zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), rows, strict=True)
-    return pa.Table.from_pylist([{"id": i, "digest": d, **(row.facts or {})} for i, d, row in named], schema=columns)
+    found = [row.facts for row in rows if row.facts is not None]
+    named = zip(raw["id"].to_pylist(), raw["digest"].to_pylist(), found, strict=True)
+    return pa.Table.from_pylist([{"id": i, "digest": d, **row} for i, d, row in named], schema=columns)

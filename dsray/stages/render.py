@@ -14,7 +14,7 @@ from dsray.kinds import code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
-from dsray.stages.decode import Form, Seen, looks
+from dsray.stages.decode import Seen, looks
 from dsray.stages.samples import media
 from dsray.stages.step import Made, Step, Work, balance, digests
 
@@ -52,7 +52,7 @@ def payloads(raw: pa.Table) -> Iterator[bytes | None]:
 
 def table(raw: pa.Table, rows: Sequence[Seen], kind_name: str, spec: dict[str, Any]) -> pa.Table:
     """The forms that were seen."""
-    made = [row.form or Form() for row in rows]
+    made = [row.form for row in rows if row.form]
     ending = kind(kind_name).extension(spec)
     columns = [
         raw["id"],

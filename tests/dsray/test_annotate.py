@@ -9,8 +9,7 @@ from dsray import annotate, schema
 from dsray.annotate import Candidate, choose, mixed, once
 from dsray.lake import shards
 from dsray.stages.label import labels
-from dsray.stages.measure import facts
-from rows import drawing, png, raw_table
+from rows import drawing, facts_of, png, raw_table
 
 ROWS = 40
 
@@ -28,7 +27,7 @@ def tables() -> tuple[pa.Table, pa.Table, pa.Table]:
     sure = {row: [[who, label, min(1.0, c) * (0.5 if 20 <= ids.index(row) < 30 else 1), o] for who, label, c, o in said]
             for row, said in sure.items()}  # fmt: skip
     made, _ = labels(raw, labellers=[{"file": {"path": "l.csv"}}], imported={"0": sure})
-    return raw, facts(raw, kind_name="image")[0], made
+    return raw, facts_of(raw), made
 
 
 def families(tables, store, cuts: list[int]):
@@ -103,7 +102,7 @@ def test_sizes_of_turned_images_are_upright(store):
     raw = raw_table([file.getvalue()])
     made = labels(raw, labellers=[{"column": {"name": "caption"}}])[0]
     assert made.schema.equals(schema.LABELS)
-    tables = (raw, facts(raw, kind_name="image")[0], made)
+    tables = (raw, facts_of(raw), made)
     family = [tuple(shards.write_named(store, f"t{at}", table, {}) for at, table in enumerate(tables))]
     shown = annotate._shown(family, choose(family, store, 0, 1, None), store, _folder(store))
     assert (shown[0].width, shown[0].height) == (40, 80)

@@ -1,6 +1,8 @@
 """A whole build without models: every row accounted for, every defect under its rule, the same bytes on any run."""
 
 import json
+import re
+import shutil
 from collections import Counter
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from dsray import build
 from dsray import recipe as recipes
 from dsray.demo.gallery import gallery
+from dsray.errors import DamagedError
 from dsray.lake import manifests, shards
 from runs import LIMIT, Silent, dsray, lake, release_bytes
 
@@ -105,6 +108,24 @@ def test_a_change_that_changes_nothing_stops_there(built, recipe_text, ray_sessi
     with lake(folder) as store:  # verdicts name the threshold, so they differ; the samples are the same bytes
         build.run(recipes.parse(recipe_text.replace("dark: {max: 0.98}", "dark: {max: 0.981}")), store, heard)
     assert [name for name, reused in heard.steps if not reused] == ["select", "gather"]
+
+
+def test_the_advice_on_a_damaged_lake_mends_it(built, recipe_text, ray_session, tmp_path):
+    folder = tmp_path / "lake"
+    shutil.copytree(built[0], folder)
+    render, *_ = (folder / "shards" / "render").glob("*/*.parquet")
+    render.write_bytes(render.read_bytes()[:-1000])
+    changed = recipes.parse(recipe_text.replace("rotate: 12", "rotate: 11"))
+    with lake(folder) as store:
+        with pytest.raises(DamagedError) as caught:
+            build.run(changed, store, Silent())
+        advised = re.findall(r"(?:shards|stages)/[\w./]+", caught.value.do)
+        assert len(advised) >= 2
+        for name in advised:
+            shutil.rmtree(folder / name) if name.endswith("/") else (folder / name).unlink()
+        heard = Silent()
+        build.run(changed, store, heard)
+    assert "release" in [name for name, reused in heard.steps if not reused]
 
 
 def test_two_builds_at_once_end_with_one_release(recipe_text, ray_session, tmp_path):

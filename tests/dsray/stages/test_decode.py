@@ -15,7 +15,7 @@ import pytest
 from dsray.errors import RecipeError
 from dsray.kinds import Undecodable, kind
 from dsray.stages import decode
-from dsray.stages.decode import Form, Seen, in_child, looks, seen
+from dsray.stages.decode import Form, Seen, careful_look, looks, seen
 from rows import drawing, png
 
 SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
@@ -64,7 +64,7 @@ def test_a_signal_that_fails_costs_no_form_and_a_form_that_fails_no_facts() -> N
     assert seen(payload, like(decode=broken), {}, SPEC) == failed
 
 
-@pytest.mark.parametrize("look", [seen, in_child])
+@pytest.mark.parametrize("look", [seen, careful_look])
 def test_what_a_user_must_mend_about_the_form_is_raised(look: Callable[..., Seen]) -> None:
     def wrong(*_: object) -> Any:
         raise RecipeError("render: wrong.", "Mend it.")
@@ -87,8 +87,8 @@ def test_a_row_that_kills_its_process_is_a_crashed_row() -> None:
     def deadly(payload: bytes) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    assert in_child(b"x", like(decode=deadly), {}, SPEC) == CRASHED
-    assert in_child(b"x", like(decode=deadly), None, SPEC) == Seen(None, Form(error="crashed"))
+    assert careful_look(b"x", like(decode=deadly), {}, SPEC) == CRASHED
+    assert careful_look(b"x", like(decode=deadly), None, SPEC) == Seen(None, Form(error="crashed"))
 
 
 @pytest.mark.parametrize("member", ["decode", "measure", "render"])
@@ -108,7 +108,7 @@ def test_a_deadly_row_among_others_is_one_crashed_row(member: str) -> None:
 
 def test_a_row_that_hangs_is_a_crashed_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "_ROW_LIMIT_S", 0.3)
-    assert in_child(b"x", like(decode=lambda payload: threading.Event().wait(60)), {}, SPEC) == CRASHED
+    assert careful_look(b"x", like(decode=lambda payload: threading.Event().wait(60)), {}, SPEC) == CRASHED
 
 
 def test_a_row_that_takes_all_memory_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,5 +118,5 @@ def test_a_row_that_takes_all_memory_fails_alone(monkeypatch: pytest.MonkeyPatch
         return like(decode=lambda payload: bytes(size), measure=lambda decoded, own: {"error": str(len(decoded))})
 
     with mmap.mmap(-1, 2**36, flags=mmap.MAP_PRIVATE | 0x4000):  # MAP_NORESERVE: mapped, as Ray's store is, and unused
-        assert in_child(b"x", taking(2**29), {}, None).facts == {"error": "failed: MemoryError"}
-        assert in_child(b"x", taking(2**20), {}, None).facts == {"error": str(2**20)}
+        assert careful_look(b"x", taking(2**29), {}, None).facts == {"error": "failed: MemoryError"}
+        assert careful_look(b"x", taking(2**20), {}, None).facts == {"error": str(2**20)}

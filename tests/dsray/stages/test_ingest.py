@@ -21,6 +21,7 @@ from dsray.errors import SourceError
 from dsray.lake import shards
 from dsray.sources.piece import Piece
 from dsray.stages import ingest
+from dsray.stages.child import in_child
 from dsray.stages.step import Progress, Work
 from rows import drawing, png
 from runs import Silent, dsray
@@ -152,8 +153,7 @@ def test_a_piece_that_kills_its_process_is_a_row(monkeypatch):
     piece = Piece("files", {"samples": []}, "f").json()
     table, _ = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
     assert table.num_rows == 0 and table.column_names[-2:] == TEXTS
-    assert ingest.in_child(partial(os._exit, 9)) is None
-    monkeypatch.setattr(ingest, "in_child", lambda read: None)
+    monkeypatch.setattr(ingest, "in_child", lambda read, start: in_child(partial(os._exit, 9), start=start))
     table, counts = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
     assert counts == {"failed": 1}
     assert json.loads(table["evidence"][0].as_py())["signal"] == "crashed"
@@ -163,9 +163,9 @@ def test_an_error_in_a_child_is_our_own():
     piece = Piece(
         "files", {"samples": [{"media": [["a", ["file:///no", "a", 1, "s", "2026-01-01"]]], "beside": {}}]}, "f"
     )
-    read = partial(ingest.raw, piece.json(), name="m", source=Source.model_validate({"files": {"path": "x"}}), texts=[])
+    source = Source.model_validate({"files": {"path": "x"}})
     with pytest.raises(SourceError, match="could not be opened"):
-        ingest.in_child(read)
+        ingest.raw(piece.json(), name="m", source=source, texts=[], careful=True)
 
 
 def test_a_lake_in_the_folder_that_is_read_is_refused(work, tmp_path):

@@ -22,12 +22,12 @@ from dsray.stages.augment import copies
 from dsray.stages.choose.rules import Judge
 from dsray.stages.gather import samples
 from dsray.stages.label import labels
-from dsray.stages.measure import facts, facts_and_forms
+from dsray.stages.measure import facts_and_forms
 from dsray.stages.moments import merged, moments
 from dsray.stages.render import forms
 from dsray.stages.select import verdicts
 from lakes import rows
-from rows import lent
+from rows import facts_of, lent
 
 DROP = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS).model_validate(
     {"min_side": 16, "low_information": {"min": 1}}
@@ -53,7 +53,7 @@ Stage = Callable[..., tuple[pa.Table, Any]]
 def of_raw(stage: str, raw: pa.Table, careful: bool = False) -> pa.Table:
     """What one stage makes of raw rows, by way of those before it."""
     if stage == "measure":
-        return facts(raw, kind_name="image", careful=careful)[0]
+        return facts_of(raw, careful=careful)
     if stage == "label":
         return labels(raw, labellers=VOTES, combine="majority", careful=careful)[0]
     said = of_raw("measure", raw), of_raw("label", raw)

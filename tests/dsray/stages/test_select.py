@@ -13,9 +13,9 @@ from dsray.selection import drop_of
 from dsray.stages.choose.decision import _OUTCOME
 from dsray.stages.choose.rules import Judge, failures
 from dsray.stages.label import labels
-from dsray.stages.measure import facts
 from dsray.stages.select import verdicts
 from lakes import rows
+from rows import facts_of
 
 Drop = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS)
 DROP = Drop.model_validate({"min_side": 16, "low_information": {"min": 0.5}})
@@ -26,7 +26,7 @@ DIGIT = {"pattern": {"column": "caption", "regex": r"digit (\d)"}}
 
 @pytest.fixture(scope="module")
 def family(raw):
-    return raw, facts(raw, kind_name="image")[0], labels(raw, labellers=[DIGIT])[0]
+    return raw, facts_of(raw), labels(raw, labellers=[DIGIT])[0]
 
 
 def judge(family, outcome=None, judge=JUDGE, weights=None):

@@ -17,7 +17,7 @@ from dsray.selection import drop_of
 from dsray.stages import augment, gather, label, measure, release, render, select
 from dsray.stages.choose import decision
 from dsray.stages.choose.rules import Judge
-from rows import drawing, lent, png, raw_table
+from rows import drawing, facts_of, lent, png, raw_table
 
 KEPT = Path(__file__).with_name("versions.json")
 SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
@@ -35,7 +35,7 @@ def outputs() -> dict[str, dict[str, object]]:
     """Stage → its version and the digest of what it makes of the sample."""
     good = [png(drawing(seed)) for seed in range(12)]
     raw = raw_table([*good, good[0], good[1][:50], b"", png(drawing(5, 60)), png(drawing(2, 9))])
-    facts, _ = measure.facts(raw, kind_name="image")
+    facts = facts_of(raw)
     labels, _ = label.labels(raw, labellers=PATTERN)
     judge = Judge(DROP.ranges(), {}, unlabelled=True)
     verdicts, _ = select.verdicts(raw, facts, labels, outcome(raw), judge=judge, split=SPLIT, seed=7)

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from dsray.stages.measure import facts
-from rows import raw_table
+from rows import facts_of, raw_table
 from tests.dsray.kinds.image.mutated import mutated, whole_files
 from tests.dsray.kinds.image.pictures import FORMATS
 
@@ -38,7 +37,7 @@ def outcomes(first: int) -> Iterator[dict[str, Any]]:
             return
         killed = int(lines[-1])
         assert done.returncode < 0, f"file {killed} ended the process by an exception"
-        error = facts(raw_table([mutated(killed)]), kind_name="image", careful=True)[0]["error"][0].as_py()
+        error = facts_of(raw_table([mutated(killed)]), careful=True)["error"][0].as_py()
         yield {"number": killed, "error": error, "peak": 0, "killed": True}
         first = killed + PROCESSES
 
