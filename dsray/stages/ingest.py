@@ -20,6 +20,7 @@ from dsray.stages.child import in_child
 from dsray.stages.step import Work, total
 
 VERSION = 1
+_LIMIT_S = 3600  # for one piece that is read carefully
 
 Made = tuple[pa.Table, dict[str, int]]
 
@@ -70,7 +71,7 @@ def raw(
     piece = Piece(**said)
     if careful:
         again = partial(raw, said, name=name, source=source, texts=texts, obey=obey)
-        found: Made | None = in_child(again, start="spawn")  # a new process, not a fork: S3 has threads
+        found: Made | None = in_child(again, start="spawn", seconds=_LIMIT_S)  # not a fork: S3 has threads
         if found:
             return found
         where = f"{name}@{piece.fingerprint or keys.digest(keys.canonical(piece.what))}"

@@ -153,7 +153,7 @@ def test_a_piece_that_kills_its_process_is_a_row(monkeypatch):
     piece = Piece("files", {"samples": []}, "f").json()
     table, _ = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
     assert table.num_rows == 0 and table.column_names[-2:] == TEXTS
-    monkeypatch.setattr(ingest, "in_child", lambda read, start: in_child(partial(os._exit, 9), start=start))
+    monkeypatch.setattr(ingest, "in_child", lambda read, **how: in_child(partial(os._exit, 9), **how))
     table, counts = ingest.raw(piece, name="mine", source=source, texts=TEXTS, careful=True)
     assert counts == {"failed": 1}
     assert json.loads(table["evidence"][0].as_py())["signal"] == "crashed"
