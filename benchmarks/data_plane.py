@@ -152,7 +152,7 @@ def kernels(payloads: Sequence[bytes], params: Sequence[dict[str, Any]]) -> int:
 
 
 def main() -> int:
-    images, a_shard = (1200, 100) if protocol.quick(__doc__) else (16_000, 1000)
+    images, a_shard = (1200, 100) if protocol.quick(__doc__) else (16_000, 500)
     with corpus(images, a_shard) as lake:
         params = [image.plan(AUGMENT, 7, ids, 0) for ids in lake.ids]
 

@@ -55,7 +55,7 @@ def speed(payloads: list[bytes], few: int, many: int, a_shard: int) -> tuple[flo
         single = [written(store, payloads[n : n + 1], few + n) for n in range(few)]
         run = partial(seconds, Path(name), store)
         times = max(2, many // few // 10)
-        start, of_few, of_many = protocol.medians(2, partial(run, single, times), partial(run, pairs, times),
+        start, of_few, of_many = protocol.medians(1, partial(run, single, times), partial(run, pairs, times),
                                                   partial(run, pairs * (many // few), 1))  # fmt: skip
     return few * a_shard / (of_few - start), many * a_shard / (of_many - start)
 
@@ -81,7 +81,7 @@ def high_water(pid: int) -> int:
 
 def main() -> int:
     quick = protocol.quick(__doc__)
-    few, many, a_shard = (2, 20, 50) if quick else (4, 400, 100)
+    few, many, a_shard = (2, 20, 50) if quick else (4, 400, 250)
     sizes_mb = (4, 12) if quick else (4, 16, 32)  # raw; augmented 16, 64 and 128
     payloads = [photo(number) for number in range(max(few * a_shard, 500))]
     of_few, of_many = speed(payloads, few, many, a_shard)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dsray.engine.connect import cpus
 from dsray.errors import ClusterError, DsrayError
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
@@ -21,6 +22,10 @@ from dsray.lake.store import Store
 
 _QUEUED = 1000
 """Tasks that wait in Ray at once: more would only delay the first receipts."""
+_BATCH = 16
+"""Shards that one task makes at most, where a shard takes less time than a task."""
+_TASKS = 4
+"""Tasks a core at least, before one makes several shards."""
 
 Progress = Callable[[int, int], None]
 Made = tuple[pa.Table, Mapping[str, int]]
@@ -45,16 +50,17 @@ class Work:
     beside: Sequence[str] = ()
 
 
-def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress) -> list[Receipt]:
+def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress, light: bool = False) -> list[Receipt]:
     """The receipts of all shards, in order; those that exist are adopted, the others made by `fn` on the cluster.
     What lies beside a shard is written before it: whoever wants that adopts it.
 
-    `progress` is called with (rows made so far, shards left). Raises what `fn` raises if it is a DsrayError.
+    `light`: a shard takes milliseconds, so that a task makes several. `progress` is called with (rows made so far,
+    shards left). Raises what `fn` raises if it is a DsrayError.
     """
     receipts = _existing(store, works)
     missing = [index for index, receipt in enumerate(receipts) if receipt is None]
     if missing:
-        made = _make(store, [(index, works[index]) for index in missing], fn, progress)
+        made = _make(store, [(index, works[index]) for index in missing], fn, progress, light)
         receipts = [made.get(index, receipt) for index, receipt in enumerate(receipts)]
     return [receipt for receipt in receipts if receipt is not None]
 
@@ -68,11 +74,15 @@ def _adopted(store: Store, name: str) -> Receipt | None:
     return None if name.endswith("/") else shards.adopt(store, name)
 
 
-def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Progress) -> dict[int, Receipt]:
+def _make(
+    store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Progress, light: bool
+) -> dict[int, Receipt]:
     import ray.data
     from ray.exceptions import RayError
 
-    rows = [{"index": index, "work": json.dumps(asdict(work))} for index, work in todo]
+    batch = min(_BATCH, max(1, len(todo) // (_TASKS * cpus()))) if light else 1
+    said = [[index, asdict(work)] for index, work in todo]
+    rows = [{"works": json.dumps(said[low : low + batch])} for low in range(0, len(said), batch)]
     queued = ray.data.TaskPoolStrategy(size=min(_QUEUED, len(rows)))
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         partial(_work, store=store, fn=fn), compute=queued
@@ -84,31 +94,36 @@ def _make(store: Store, todo: Sequence[tuple[int, Work]], fn: Map, progress: Pro
         for row in dataset.iter_rows():
             if row["failure"]:
                 raise pickle.loads(row["failure"])
-            receipt = made[row["index"]] = Receipt(**json.loads(row["receipt"]))
-            done += receipt.rows
-            progress(done, len(rows) - len(made))
+            for index, receipt in json.loads(row["receipts"]):
+                made[index] = Receipt(**receipt)
+                done += made[index].rows
+                progress(done, len(todo) - len(made))
     except RayError as error:
         raise cause(error) from error
     return made
 
 
 def _work(row: dict[str, Any], store: Store, fn: Map) -> dict[str, Any]:
-    """In a worker: read, map, put. Returns the receipt, or why there is none: Ray Data keeps only an error's text."""
-    try:
-        return {"index": row["index"], "receipt": json.dumps(asdict(_made(row, store, fn))), "failure": b""}
-    except DsrayError as error:
-        failure = error
-    except Exception as error:
-        name = json.loads(row["work"])["name"]
-        failure = ClusterError(f"{name} could not be made: {type(error).__name__}: {error}.", _GO_ON)
-    return {"index": row["index"], "receipt": "", "failure": pickle.dumps(failure)}
+    """In a worker: read, map, put. Returns the receipts, or why there is none: Ray Data keeps only an error's text."""
+    receipts = []
+    for index, work in json.loads(row["works"]):
+        try:
+            receipts.append([index, asdict(_made(work, store, fn))])
+        except DsrayError as error:
+            return {"receipts": "", "failure": pickle.dumps(error)}
+        except Exception as error:
+            why = f"{work['name']} could not be made: {type(error).__name__}: {error}."
+            return {"receipts": "", "failure": pickle.dumps(ClusterError(why, _GO_ON))}
+    return {"receipts": json.dumps(receipts), "failure": b""}
 
 
-def _made(row: dict[str, Any], store: Store, fn: Map) -> Receipt:
-    work = json.loads(row["work"])
+def _made(work: dict[str, Any], store: Store, fn: Map) -> Receipt:
+    careful = _tries() > 0
+    if careful and (there := _adopted(store, work["name"])):
+        return there  # made before the earlier try died
     tables = [shards.read(store, Receipt(**receipt), columns) for receipt, columns in work["inputs"]]
     given = [] if work["given"] is None else [work["given"]]
-    made = fn(*given, *tables, careful=_tries() > 0)
+    made = fn(*given, *tables, careful=careful)
     tables.clear()  # their memory is needed for the encoded shard
     (table, counts), *others = [made] if isinstance(made, tuple) else made
     for name, (other, counted) in zip(work["beside"], others, strict=True):

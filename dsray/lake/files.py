@@ -6,6 +6,7 @@ object is: an object has one, and a race or a crash can only leave more, of whic
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from dsray.errors import LakeError
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 _LOCK_S = 60.0  # how long a write waits for others that write names of the same stripe
 _STALE_S = 24 * 3600.0  # a temp file of another machine is dead after a day
 _LARGE = 2**20
-"""Bytes of an object whose pages are given back once it is on disk: the next one is written into warm pages."""
+"""Bytes of a piece. What is larger goes to disk by pieces, and its pages are given back: the next one is written into
+warm pages."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -57,18 +59,18 @@ class FileStore:
         data = self.read(name)
         return data, digest(data)
 
-    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> bool:
+    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> str:
         path = self._path(name)
         with self._clear(name, "write"):
             if path.exists():
-                return False
-            with self._staged(data) as temp, self._locked(name):
-                self._describe(path, sha256 or digest(data), meta)
-                return _link(temp, path)
+                return ""
+            with self._staged(data, sha256) as (temp, found), self._locked(name):
+                self._describe(path, found, meta)
+                return found if _link(temp, path) else ""
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:
-        path, new = self._path(name), digest(data)
-        with self._clear(name, "write"), self._staged(data) as temp, self._locked(name):
+        path = self._path(name)
+        with self._clear(name, "write"), self._staged(data) as (temp, new), self._locked(name):
             now = digest(path.read_bytes()) if path.exists() else None
             if now != etag:
                 raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
@@ -132,7 +134,7 @@ class FileStore:
                 yield from self._entries(Path(child.path))
                 continue
             try:
-                size, etag, _ = self._head(Path(child.path), sidecars[child.name], meta=False)
+                size, etag, *_ = self._head(Path(child.path), sidecars[child.name], meta=False)
             except FileNotFoundError:  # deleted meanwhile
                 continue
             modified = datetime.fromtimestamp(child.stat().st_mtime, UTC)
@@ -148,7 +150,7 @@ class FileStore:
         else:
             etag = _described(sidecars[0])[1]
         said = {str(k): str(v) for k, v in json.loads(sidecars[0].read_bytes()).items()} if meta and sidecars else {}
-        return Head(size, etag, said)
+        return Head(size, etag, etag, said)
 
     def _sidecars(self, path: Path) -> Sequence[Path]:
         found = (Path(child.path) for child in _children(path.parent / ".meta") if child.name.startswith(path.name))
@@ -157,12 +159,12 @@ class FileStore:
     def _describe(self, path: Path, sha256: str, meta: Mapping[str, str]) -> None:
         sidecar = path.parent / ".meta" / f"{path.name}.{sha256}.json"
         if not sidecar.exists():
-            with self._staged(json.dumps(dict(meta)).encode()) as temp:
+            with self._staged(json.dumps(dict(meta)).encode()) as (temp, _):
                 _link(temp, sidecar)
 
     @contextmanager
-    def _staged(self, data: Data) -> Iterator[Path]:
-        """A file with these bytes, safe on disk, for as long as it takes to give it its name."""
+    def _staged(self, data: Data, sha256: str = "") -> Iterator[tuple[Path, str]]:
+        """A file with these bytes, safe on disk, for as long as it takes to give it its name; and their SHA-256."""
         folder = self._root / ".tmp"
         _make(folder)
         if not self._swept:
@@ -171,12 +173,8 @@ class FileStore:
         temp = folder / f"{socket.gethostname()}!{os.getpid()}!{secrets.token_hex(8)}"
         try:
             with temp.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                if len(data) > _LARGE and hasattr(os, "posix_fadvise"):  # Linux
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            yield temp
+                found = _written(file, memoryview(data), sha256)
+            yield temp, found
         finally:
             temp.unlink(missing_ok=True)
 
@@ -222,6 +220,29 @@ class FileStore:
                     "Check the folder's owner and rights.",
                 ) from error
             raise LakeError(f"The lake {self.url} failed to {doing} {name}: {error.strerror}.") from error
+
+
+def _written(file: IO[bytes], data: memoryview, sha256: str) -> str:
+    """The SHA-256 of the data when they are safe on disk, which writes each piece while the next one is summed up."""
+    summed = hashlib.sha256()
+    for at in range(0, len(data), _LARGE):
+        piece = data[at : at + _LARGE]
+        file.write(piece)
+        if len(data) > _LARGE:
+            _give_back(file, at)
+        if not sha256:
+            summed.update(piece)
+    file.flush()
+    os.fsync(file.fileno())
+    if len(data) > _LARGE:
+        _give_back(file, 0)
+    return sha256 or summed.hexdigest()
+
+
+def _give_back(file: IO[bytes], since: int) -> None:
+    """Pages that are on disk are free for others to use; those that are not go there from now on."""
+    if hasattr(os, "posix_fadvise"):  # Linux
+        os.posix_fadvise(file.fileno(), since, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _link(temp: Path, path: Path) -> bool:

@@ -97,12 +97,13 @@ class S3Store:
 
         return self._ask(name, lambda: _again(fetch))
 
-    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> bool:
-        return self._put(name, bytes(data), meta, sha256, IfNoneMatch="*") is not None
+    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> str:
+        sha256 = sha256 or digest(data)
+        return sha256 if self._put(name, bytes(data), meta, sha256, IfNoneMatch="*") else ""
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        new = self._put(name, data, {}, "", **condition)
+        new = self._put(name, data, {}, digest(data), **condition)
         if new is None:
             raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
         return new
@@ -113,7 +114,7 @@ class S3Store:
         except Missing:
             return None
         meta = {k: v for k, v in found["Metadata"].items() if k not in (_ATTEMPT, _SHA256)}
-        return Head(found["ContentLength"], found["ETag"], meta)
+        return Head(found["ContentLength"], found["ETag"], found["Metadata"].get(_SHA256, ""), meta)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -167,7 +168,7 @@ class S3Store:
         from botocore.exceptions import BotoCoreError, ClientError
 
         key, attempt = self._key(name), secrets.token_hex(8)
-        said = {**meta, _ATTEMPT: attempt, _SHA256: sha256 or digest(data)}
+        said = {**meta, _ATTEMPT: attempt, _SHA256: sha256}
         for left in reversed(range(_CONFLICT_TRIES)):
             try:
                 made = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)

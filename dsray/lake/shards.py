@@ -69,7 +69,7 @@ def write_named(store: Store, folder: str, table: pa.Table, counts: Mapping[str,
     """A shard in `folder`, named by its own bytes: the same table is the same shard, whenever it is made."""
     data = encode(table)
     digest = keys.digest(data)
-    return _put(store, f"{folder}/{digest[:2]}/{digest}.parquet", data, table.num_rows, counts)
+    return _put(store, f"{folder}/{digest[:2]}/{digest}.parquet", data, table.num_rows, counts, digest)
 
 
 def borrowed(table: pa.Table, column: str, lender: str, row: pa.Array) -> pa.Table:
@@ -86,7 +86,7 @@ def adopt(store: Store, name: str) -> Receipt | None:
         return None
     try:
         counts = {str(k): int(v) for k, v in json.loads(head.meta["counts"]).items()}
-        return Receipt(name, head.meta["digest"], int(head.meta["rows"]), head.size, counts)
+        return Receipt(name, head.sha256, int(head.meta["rows"]), head.size, counts)
     except (KeyError, ValueError, AttributeError, TypeError):
         raise DamagedError(f"{store.url}/{name} carries no receipt.", "Delete it and run again.") from None
 
@@ -169,13 +169,12 @@ def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: 
     return shard.read(columns=[top if top in lent else column for column, top in top_of.items()]).select(tops)
 
 
-def _put(store: Store, name: str, data: Data, rows: int, counts: Mapping[str, int]) -> Receipt:
-    receipt = Receipt(name, keys.digest(data), rows, len(data), dict(counts))
-    said = json.dumps(receipt.counts, sort_keys=True, separators=(",", ":"))
+def _put(store: Store, name: str, data: Data, rows: int, counts: Mapping[str, int], digest: str = "") -> Receipt:
+    said = json.dumps(counts, sort_keys=True, separators=(",", ":"))
     if len(said) > _LONGEST_COUNTS:
         raise ValueError(f"{len(said)} bytes of counts do not fit into an object's metadata")
-    if store.create(name, data, {"digest": receipt.digest, "rows": str(rows), "counts": said}, receipt.digest):
-        return receipt
+    if made := store.create(name, data, {"rows": str(rows), "counts": said}, digest):
+        return Receipt(name, made, rows, len(data), dict(counts))
     found = adopt(store, name)
     if found is None:
         raise Missing(f"{store.url}/{name} was deleted while it was written.", "Run again.")

@@ -34,6 +34,7 @@ class Head(NamedTuple):
 
     size: int
     etag: str
+    sha256: str  # as it was when it was put; nothing for what was put by others
     meta: dict[str, str]
 
 
@@ -58,10 +59,11 @@ class Store(Protocol):
     def get(self, name: str) -> tuple[bytes, str]:
         """The bytes and the etag to swap against; raises Missing."""
 
-    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> bool:
-        """Create-only put. True: made by this call; False: it was there. A lost answer is settled by reading back.
+    def create(self, name: str, data: Data, meta: Mapping[str, str] = {}, sha256: str = "") -> str:
+        """Create-only put. The SHA-256 of the data where this call made the object; nothing where it was there. A lost
+        answer is settled by reading back.
 
-        `sha256` is the digest of the data, from a caller that knows it.
+        `sha256`: from a caller that knows it.
         """
 
     def swap(self, name: str, data: bytes, etag: str | None) -> str:

@@ -44,7 +44,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         for raw, form, verdict in families
     ]
     fn = partial(samples, kind_name=work.recipe.kind, texts=texts)
-    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(verdicts.counts["kept"]))
+    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(verdicts.counts["kept"]), light=True)
     lent = [replace(receipt, lender=form.name) for receipt, (_, form, _) in zip(receipts, families, strict=True)]
     found = {name: total(receipts, name) for name in ("kept", "quarantined")}
     return step.manifest(lent, {"in": verdicts.counts["kept"], **found})  # a manifest that does not balance is refused

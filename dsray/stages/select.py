@@ -53,7 +53,8 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         columns: list[Sequence[str] | None] = [RAW_COLUMNS, fact_columns(found.judge), None, None]
         works.append(shards.Work(name, list(zip(of_shard, columns, strict=False))))
     fn = verdicts_of(work.recipe, found)
-    made_shards = shards.map_shards(work.store, works, fn, work.progress.rows(made["measure"].counts["kept"]))
+    progress = work.progress.rows(made["measure"].counts["kept"])
+    made_shards = shards.map_shards(work.store, works, fn, progress, light=True)
     counts = {name: total(made_shards, name) for name in ("in", "kept", "quarantined")}
     counted = Counter[str]()
     for receipt in made_shards:

@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 
 from dsray.engine.exchange import exchange, hashes, split
 from dsray.engine.shards import Work, map_shards
@@ -64,6 +65,26 @@ def test_a_worker_that_dies_is_replaced_and_the_next_try_is_careful(store, tmp_p
 
     (made,) = map_shards(store, [Work("out/d.parquet", [(put(store, "d", 4), None)])], deadly, silent)
     assert made.counts == {"careful": 1}
+
+
+def test_light_shards_share_tasks_and_a_try_after_a_death_makes_none_twice(store, tmp_path):
+    mark, numbers = tmp_path / "died", range(100)
+
+    def deadly(table, careful=False):
+        if table["x"][0].as_py() == 60 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return pa.table({"task": [ray.get_runtime_context().get_task_id()]}), {"careful": int(careful)}
+
+    works = [Work(f"out/l{n}.parquet", [(put(store, f"l{n}", n), None)]) for n in numbers]
+    heard = []
+    made = map_shards(store, works, deadly, lambda done, left: heard.append((done, left)), light=True)
+    assert [receipt.name for receipt in made] == [work.name for work in works]
+    assert sorted(heard) == [(done, 100 - done) for done in range(1, 101)]
+    tasks = {shards.read(store, receipt)["task"][0].as_py() for receipt in made}
+    assert len(tasks) < len(works) / 2
+    careful = [n for n, receipt in zip(numbers, made, strict=True) if receipt.counts["careful"]]
+    assert 60 in careful and 59 not in careful
 
 
 def test_our_own_error_crosses_ray_as_it_is(store):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dsray.errors import LakeError
+from dsray.keys import digest
 from dsray.lake.store import Conflict, Missing, Store, checked, open_store, probe
 
 
@@ -35,17 +36,24 @@ def test_an_empty_object_is_an_object(store: Store):
 
 
 def test_the_first_create_stands(store: Store):
-    assert store.create("x", b"first", {"by": "first"})
+    assert store.create("x", b"first", {"by": "first"}) == digest(b"first")
     assert not store.create("x", b"second", {"by": "second"})
     assert not store.create("x", b"first", {"by": "third"})
     head = store.head("x")
     assert store.read("x") == b"first"
     assert head is not None
-    assert head.meta == {"by": "first"}
+    assert (head.sha256, head.meta) == (digest(b"first"), {"by": "first"})
+
+
+def test_what_is_summed_up_while_it_is_written_is_what_was_written(store: Store):
+    large = bytes(range(256)) * 13_000  # some pieces, and a last one that is not whole
+    assert store.create("large", memoryview(large)) == digest(large)
+    head = store.head("large")
+    assert store.read("large") == large and head and head.sha256 == digest(large)
 
 
 def test_of_64_creates_at_once_one_wins_and_its_bytes_and_metadata_stand(store: Store):
-    won = together(64, lambda i: store.create("raced", b"%d" % i, {"by": str(i)}))
+    won = together(64, lambda i: bool(store.create("raced", b"%d" % i, {"by": str(i)})))
     assert sum(won) == 1
     head = store.head("raced")
     assert head is not None

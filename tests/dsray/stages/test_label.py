@@ -11,8 +11,7 @@ from dsray.errors import RecipeError, SourceError
 from dsray.labels import patterns
 from dsray.labels.model import fit
 from dsray.stages.label import combined, labels
-from dsray.stages.measure import facts as measured
-from rows import raw_table
+from rows import facts_of, raw_table
 
 DIGIT = {"pattern": {"column": "caption", "regex": r"digit (\d)"}}
 WORD = {"pattern": {"column": "caption", "regex": r"(one|two)"}}
@@ -61,7 +60,7 @@ def test_a_column_that_is_not_there_labels_nothing(raw):
 
 
 def test_a_rule_sees_the_row_and_its_facts(raw):
-    facts, _ = measured(raw, kind_name="image")
+    facts = facts_of(raw)
     table, counts = labels(raw, facts, labellers=[rule("bright"), rule("sure")])
     brightness = facts["brightness"].to_pylist()
     for row, value in zip(table.to_pylist(), brightness, strict=True):
@@ -73,7 +72,7 @@ def test_a_rule_sees_the_row_and_its_facts(raw):
 
 
 def test_a_rule_gets_the_payload_only_when_it_asks(raw):
-    facts, _ = measured(raw.slice(0, 3), kind_name="image")
+    facts = facts_of(raw.slice(0, 3))
     names = ["id", "url", "page", "source", "caption"]
     table, _ = labels(raw.slice(0, 3).select([*names, "payload"]), facts, labellers=[
         rule("nosy"), rule("nosy", media=True), rule("heavy", media=True, confidence=0.5)])  # fmt: skip
