@@ -158,9 +158,9 @@ def _transforms(
 ) -> dict[tuple[int, int], dict[str, Any]]:
     """(row, copy) → what makes that copy, planned together for the rows of one policy."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    alike: dict[str, list[int]] = {}
+    alike: dict[int, list[int]] = {}
     for row, spec in enumerate(specs):
-        alike.setdefault(json.dumps(spec, sort_keys=True), []).append(row)
+        alike.setdefault(id(spec), []).append(row)
     for rows in alike.values():
         spec, here = specs[rows[0]], [ids[row] for row in rows]
         for copy in range(spec["copies"]):
@@ -203,24 +203,25 @@ def _table(
     objects: Sequence[list[Object] | None],
     errors: Sequence[str | None],
 ) -> pa.Table:
-    parents = train.take(pa.array([row for row, _ in due], pa.int64()))
     texts = [name for name in train.column_names if name not in (*schema.SAMPLES.names, "error")]
+    same = ("label", "weight", "split", "source", "url", "page", "licence", *texts)
+    parents = train.select(["id", *same]).take(pa.array([row for row, _ in due], pa.int64()))  # and no media
+    of_parent = parents["id"].to_pylist()
     ids = [
-        keys.row_id("augment", str(seed), parent, str(copy))
-        for parent, (_, copy) in zip(parents["id"].to_pylist(), due, strict=True)
+        keys.row_id("augment", str(seed), parent, str(copy)) for parent, (_, copy) in zip(of_parent, due, strict=True)
     ]
-    endings = [path.split(".")[-1] for path in pc.struct_field(parents["media"], "path").to_pylist()]
+    endings = [path.split(".")[-1] for path in pc.struct_field(train["media"], "path").to_pylist()]
+    paths = [f"{row_id}.{endings[row]}" for row_id, (row, _) in zip(ids, due, strict=True)]
     label_of = dict(zip(train["id"].to_pylist(), train["label"].to_pylist(), strict=True))
     mixed = [
         {"parent": t["partner"], "label": label_of[t["partner"]], "share": t["mix"]["share"]} if "mix" in t else None
         for t in transforms
     ]
-    same = ("label", "weight", "split", "source", "url", "page", "licence", *texts)
     return sample_table(
         len(due),
         texts,
         id=pa.array(ids, pa.string()),
-        media=media(made, [f"{row}.{ending}" for row, ending in zip(ids, endings, strict=True)]),
+        media=media(made, paths),
         objects=pa.array(objects, schema.SAMPLES.field("objects").type),
         origin=pa.array(["augmented"] * len(due), pa.string()),
         parent=parents["id"],

@@ -164,7 +164,7 @@ def transform_mask(
 def transform_objects(objects: Sequence[Object], params: dict[str, Any], height: int, width: int) -> list[Object]:
     """Boxes and polygons moved with the pixels; what leaves the image or is hidden by the cutout is gone."""
     moved = list(objects)
-    if geometry.STEPS & params.keys():
+    if moved and geometry.STEPS & params.keys():
         moved = move(moved, geometry.homography(params, height, width), width, height)
     if moved and "cutout" in params:
         x, y, share = params["cutout"]
