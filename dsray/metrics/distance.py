@@ -68,7 +68,7 @@ def _distances(
 def learned_features(
     images: Images, labels: Labels, held_out: Images, synthetic: Images, n: int, classes: int, seed: int
 ) -> tuple[Floats, Floats, Floats]:
-    """(held out, other real, synthetic) [n, 64] of one network that has seen none of them: for KID, PRDC and the rest."""
+    """(held out, other real, synthetic) [n, 64] of one network that has seen none of them, for any score."""
     aside = np.zeros(len(images), bool)
     aside[_some(len(images), n, seed)] = True
     net = classifier.fit(images[~aside], labels[~aside], classes, seed)

@@ -35,7 +35,8 @@ def fid(
     """
     sets = same_size(real, other, synthetic, seed)
     net = inception.loaded(inception_weights.load(weights))
-    return fid_of_features(*(inception.features(net, images, resizer, device) for images in sets), resizer)
+    real_ND, other_ND, made_ND = (inception.features(net, images, resizer, device) for images in sets)
+    return fid_of_features(real_ND, other_ND, made_ND, resizer)
 
 
 def fid_of_features(

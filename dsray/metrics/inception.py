@@ -1,7 +1,7 @@
 """InceptionV3 as FID knows it: the network of 2015-12-05 up to its 2,048 pooled features (Szegedy et al. 2015).
 
-It differs from torchvision's: batch normalisation has no scale, averages leave the padding out, and the last block pools
-by maximum. Normalisation is folded into the convolutions.
+It differs from torchvision's: batch normalisation has no scale, averages leave the padding out, and the last block
+pools by maximum. Normalisation is folded into the convolutions.
 """
 
 import itertools

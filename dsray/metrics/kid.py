@@ -27,7 +27,7 @@ class Kid(TypedDict):
 def kid(
     real: Features, other: Features, synthetic: Features, extractor: str, seed: int = 0, subsets: int = SUBSETS
 ) -> Kid:
-    """KID of synthetic rows [N, D], and of other real rows, against real ones (Bińkowski et al. 2018, arXiv:1801.01401).
+    """KID of synthetic rows [N, D], and of other real rows, against real ones (Bińkowski 2018, arXiv:1801.01401).
 
     Subsets have 1,000 rows, or half of them where there are fewer: of all rows there is but one subset.
     Raises DsrayError below 4 rows of each.

@@ -39,7 +39,7 @@ def pil_bicubic(images_NHWC: Images) -> Pixels:
     for row, column in np.ndindex(n, channels):
         plane = Image.fromarray(images_NHWC[row, :, :, column].astype(np.float32))
         made[row, :, :, column] = np.asarray(plane.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    return made.clip(0, 255)
+    return np.asarray(made.clip(0, 255))
 
 
 def tf1_bilinear(images_NHWC: Images) -> Pixels:
@@ -54,7 +54,8 @@ def half_pixel_bilinear(images_NHWC: Images) -> Pixels:
 
 def _separable(images_NHWC: Images, places: Callable[[int], NDArray[Any]]) -> Pixels:
     height, width = (_weights(places(side), side) for side in images_NHWC.shape[1:3])
-    return np.einsum("yh,nhwc,xw->nyxc", height, images_NHWC.astype(np.float32), width, optimize=True)
+    read = np.einsum("yh,nhwc,xw->nyxc", height, images_NHWC.astype(np.float32), width, optimize=True)
+    return np.asarray(read)
 
 
 def _weights(place: NDArray[Any], side: int) -> NDArray[np.float32]:

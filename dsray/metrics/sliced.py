@@ -57,7 +57,7 @@ def sliced_wasserstein2(x_ND: Features, y_MD: Features, seed: int = 0, direction
         theta_PD = _directions(start, min(start + _CHUNK, directions), d, seed)
         sorted_x, sorted_y = (np.sort(theta_PD @ rows.T, axis=1) for rows in (x, y))
         total += float((np.square(sorted_x[:, row_x] - sorted_y[:, row_y]) @ weight).sum())
-    return d * total / directions
+    return float(d * total / directions)
 
 
 def _directions(start: int, stop: int, d: int, seed: int) -> NDArray[np.float64]:
