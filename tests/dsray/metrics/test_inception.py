@@ -18,9 +18,8 @@ def test_it_has_94_convolutions_and_the_parameters_of_the_paper():
     net = inception.network()
     layers = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
     assert len(layers) == inception_weights.COUNT
-    assert (
-        sum(layer.weight.numel() for layer in layers) == 21_768_352
-    )  # torchvision's 27,161,264 less fc, aux and norms
+    without_norms = 27_161_264 - 2_049_000 - 3_326_696 - 34_432  # torchvision's, less fc, auxiliary head, norms
+    assert sum(layer.weight.numel() for layer in layers) == without_norms
 
 
 def test_features_do_not_depend_on_the_batch():
