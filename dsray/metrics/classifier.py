@@ -70,11 +70,15 @@ def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int) -> Class
     return net.eval()
 
 
-@torch.no_grad()
 def accuracy(net: Classifier, images_NHWC: Images, labels_N: Labels) -> float:
     """The share of rows whose class is found, in [0, 1]."""
-    found = [net(x).argmax(1).numpy() for x in _batches(images_NHWC)]
-    return float((np.concatenate(found) == labels_N).mean())
+    return float((logits(net, images_NHWC).argmax(1) == labels_N).mean())
+
+
+@torch.no_grad()
+def logits(net: Classifier, images_NHWC: Images) -> NDArray[np.float64]:
+    """[N, K]: log odds of the classes up to a constant a row."""
+    return np.concatenate([net(x).double().numpy() for x in _batches(images_NHWC)])
 
 
 @torch.no_grad()

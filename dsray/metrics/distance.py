@@ -16,11 +16,15 @@ NETWORKS = 3
 """The mean of as many networks: the scale of one network's features is a matter of chance."""
 
 
+EXTRACTOR = f"classifier trained on the real rows, {classifier.FEATURES} features"
+
+
 class Distance(TypedDict):
     distance: float  # synthetic against held-out real rows
     floor: float  # real rows that the network has not seen against held-out real rows, as many
     ratio: float  # distance / floor
     n: int  # rows on either side: the distance is biased in n, so compare only within one result
+    extractor: str
 
 
 def frechet(a_ND: Floats, b_ND: Floats) -> float:
@@ -50,19 +54,27 @@ def learned_distance(
         )
     pairs = [_distances(images, labels, held_out, synthetic, n, classes, seed + network) for network in range(NETWORKS)]
     distance, floor = (float(mean) for mean in np.mean(pairs, axis=0))
-    return Distance(distance=distance, floor=floor, ratio=distance / max(floor, 1e-9), n=n)
+    return Distance(distance=distance, floor=floor, ratio=distance / max(floor, 1e-9), n=n, extractor=EXTRACTOR)
 
 
 def _distances(
     images: Images, labels: Labels, held_out: Images, synthetic: Images, n: int, classes: int, seed: int
 ) -> tuple[float, float]:
     """(synthetic, real) against held-out rows, in the features of one network."""
+    real, other, made = learned_features(images, labels, held_out, synthetic, n, classes, seed)
+    return frechet(made, real), frechet(other, real)
+
+
+def learned_features(
+    images: Images, labels: Labels, held_out: Images, synthetic: Images, n: int, classes: int, seed: int
+) -> tuple[Floats, Floats, Floats]:
+    """(held out, other real, synthetic) [n, 64] of one network that has seen none of them, for any score."""
     aside = np.zeros(len(images), bool)
     aside[_some(len(images), n, seed)] = True
     net = classifier.fit(images[~aside], labels[~aside], classes, seed)
     rows = held_out[_some(len(held_out), n, seed)], images[aside], synthetic[_some(len(synthetic), n, seed)]
     real, other, made = (classifier.features(net, part) for part in rows)
-    return frechet(made, real), frechet(other, real)
+    return real, other, made
 
 
 def _some(count: int, n: int, seed: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsray.errors import DsrayError
 from dsray.metrics import classifier
@@ -13,6 +14,9 @@ Rows = tuple[Images, Labels]
 """uint8 [N, H, W, C] and class numbers [N]."""
 
 
+SEEDS = 5
+
+
 class Usefulness(TypedDict):
     ratio: float  # mean accuracy of synthetic over that of real
     real: list[float]  # accuracy on the test rows, one a seed
@@ -20,6 +24,9 @@ class Usefulness(TypedDict):
     both: list[float]
     mean: dict[str, float]
     std: dict[str, float]
+    per_class: dict[str, list[float | None]]  # accuracy on the test rows of each class, over the seeds; None: no rows
+    n: int  # test rows
+    extractor: str
     rows_real: int
     rows_synthetic: int
 
@@ -31,27 +38,49 @@ def accuracy(
 
     Raises DsrayError when either set is empty.
     """
+    return float(found(images, labels, test_images, test_labels, classes, seed).mean())
+
+
+def found(
+    images: Images, labels: Labels, test_images: Images, test_labels: Labels, classes: int, seed: int
+) -> NDArray[np.bool_]:
+    """[N] whether the class of each test row is found after training on the others. Raises as `accuracy` does."""
     if min(len(labels), len(test_labels)) == 0:
         raise DsrayError(
             f"An accuracy cannot be had from {len(labels)} rows to train on and {len(test_labels)} held out.",
             "Collect more, or give `select.split` a larger test.",
         )
-    return classifier.accuracy(classifier.fit(images, labels, classes, seed), test_images, test_labels)
+    net = classifier.fit(images, labels, classes, seed)
+    return np.asarray(classifier.logits(net, test_images).argmax(1) == test_labels)
 
 
-def usefulness(real: Rows, synthetic: Rows, test: Rows, classes: int, seeds: Sequence[int]) -> Usefulness:
-    """Train on real, on synthetic and on both; test on real."""
+def by_class(found_N: NDArray[np.bool_], labels_N: Labels, classes: int) -> list[float | None]:
+    """The share of found rows in each class [K]; None where a class has no rows."""
+    rows = np.bincount(labels_N, minlength=classes)
+    right = np.bincount(labels_N[found_N], minlength=classes)
+    return [float(some / all_) if all_ else None for some, all_ in zip(right, rows, strict=True)]
+
+
+def usefulness(
+    real: Rows, synthetic: Rows, test: Rows, classes: int, seeds: Sequence[int] = range(SEEDS)
+) -> Usefulness:
+    """Train on real (TRTR), on synthetic (TSTR) and on both; test on real. What real rows get is the floor."""
     both = np.concatenate([real[0], synthetic[0]]), np.concatenate([real[1], synthetic[1]])
     sets = {"real": real, "synthetic": synthetic, "both": both}
-    found = {name: [accuracy(*rows, *test, classes, seed) for seed in seeds] for name, rows in sets.items()}
-    mean = {name: float(np.mean(values)) for name, values in found.items()}
+    hits = {name: np.stack([found(*rows, *test, classes, seed) for seed in seeds]) for name, rows in sets.items()}
+    accuracies = {name: [float(one.mean()) for one in hit_SN] for name, hit_SN in hits.items()}
+    mean = {name: float(np.mean(values)) for name, values in accuracies.items()}
+    every_label = np.tile(test[1], len(seeds))
     return Usefulness(
         ratio=mean["synthetic"] / max(mean["real"], 1e-9),
-        real=found["real"],
-        synthetic=found["synthetic"],
-        both=found["both"],
+        real=accuracies["real"],
+        synthetic=accuracies["synthetic"],
+        both=accuracies["both"],
         mean=mean,
-        std={name: float(np.std(values)) for name, values in found.items()},
+        std={name: float(np.std(values)) for name, values in accuracies.items()},
+        per_class={name: by_class(hit_SN.ravel(), every_label, classes) for name, hit_SN in hits.items()},
+        n=len(test[1]),
+        extractor=f"convolutional classifier on pixels, {classifier.STEPS} steps",
         rows_real=len(real[1]),
         rows_synthetic=len(synthetic[1]),
     )

@@ -11,6 +11,8 @@ def test_it_learns_real_digits_and_is_the_same_for_the_same_seed(digits):
     torch.manual_seed(99)
     again = classifier.fit(images, labels, 10, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+    guess = classifier.logits(net, images).argmax(1)
+    assert classifier.accuracy(net, images, labels) == (guess == labels).mean()
     made = classifier.features(net, images)
     assert made.shape == (len(images), classifier.FEATURES) and made.dtype == np.float64
     np.testing.assert_allclose(made[:7], classifier.features(net, images[:7]), rtol=1e-4, atol=1e-4)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import linalg
 
 from dsray.metrics import classifier, distance
@@ -32,6 +34,14 @@ def test_it_is_a_distance():
     assert distance.frechet(a, b) == pytest.approx(distance.frechet(a + 7, b + 7))
 
 
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(2, 12))
+def test_it_is_symmetric_and_knows_no_order(seed, d, n):
+    random = np.random.default_rng(seed)
+    a, b = random.normal(size=(n, d)), random.normal(size=(9, d)) + 1
+    assert distance.frechet(random.permutation(a), b) == pytest.approx(distance.frechet(b, a))
+    assert distance.frechet(a, random.permutation(a)) == pytest.approx(0, abs=1e-9)
+
+
 def test_fewer_rows_than_numbers_and_constant_numbers_are_fine():
     random = np.random.default_rng(2)
     a = np.hstack([random.normal(size=(4, 10)), np.ones((4, 3))])
@@ -47,4 +57,5 @@ def test_real_rows_are_near_and_noise_is_far(digits, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, other.shape).astype(np.uint8)
     far = distance.learned_distance(train, labels[:800], held_out, noise, 10, seed=0)
     assert near["n"] == 200 and far["floor"] == near["floor"] > 0
+    assert near["extractor"] == distance.EXTRACTOR and "classifier" in near["extractor"]
     assert near["ratio"] < 3 < 10 < far["ratio"]

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import recall_score
 
 from dsray.errors import DsrayError
 from dsray.metrics import classifier, copies, distance, utility
@@ -19,12 +22,37 @@ def test_good_rows_are_useful_and_wrong_labels_are_not(digits, monkeypatch):
 
 
 def test_the_ratio_is_of_the_means(monkeypatch):
-    found = iter([0.8, 1.0, 0.6, 0.3, 0.9, 0.9])
-    monkeypatch.setattr(utility, "accuracy", lambda *_: next(found))
-    rows = np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int64)
+    shares = iter([0.8, 1.0, 0.6, 0.3, 0.9, 0.9])
+    monkeypatch.setattr(utility, "found", lambda *_: np.arange(10) < round(10 * next(shares)))
+    rows = np.zeros((10, 8, 8, 1), np.uint8), np.arange(10) % 2
     useful = utility.usefulness(rows, rows, rows, 2, seeds=[0, 1])
-    assert useful["real"] == [0.8, 1.0] and useful["synthetic"] == [0.6, 0.3]
+    assert useful["real"] == [0.8, 1.0] and useful["synthetic"] == [0.6, 0.3] and useful["n"] == 10
     assert abs(useful["ratio"] - 0.5) < 1e-12 and abs(useful["std"]["real"] - 0.1) < 1e-12
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_accuracies_of_classes_are_recalls_and_their_mean_is_the_accuracy(seed, classes):
+    random = np.random.default_rng(seed)
+    labels, guess = random.integers(0, classes, (2, 30))
+    shares = utility.by_class(guess == labels, labels, classes + 1)
+    there = sorted(set(labels.tolist()))
+    wanted = recall_score(labels, guess, labels=there, average=None, zero_division=0)
+    assert shares[classes] is None and [shares[label] for label in there] == pytest.approx(list(wanted))
+    weight = np.bincount(labels, minlength=classes + 1)
+    assert sum(w * (s or 0) for w, s in zip(weight, shares, strict=True)) / 30 == pytest.approx(
+        (guess == labels).mean()
+    )
+
+
+def test_a_class_that_was_never_made_shows(digits, monkeypatch):
+    monkeypatch.setattr(classifier, "STEPS", 100)
+    (images, labels), test = digits
+    real, rest = (images[:600], labels[:600]), labels[600:] != 3
+    made = images[600:][rest], labels[600:][rest]
+    useful = utility.usefulness(real, made, test, 10, seeds=[0])
+    by_class = useful["per_class"]
+    assert by_class["synthetic"][3] == 0 and by_class["real"][3] > 0.6 and by_class["both"][3] > 0.6
+    assert utility.accuracy(*made, *test, 10, 0) == useful["synthetic"][0]
 
 
 def test_without_rows_there_is_a_sentence_instead_of_a_number():
