@@ -1,4 +1,4 @@
-"""Controls: what an alarm says where the truth is known. An alarm that cries at new rows, or misses copies, is no alarm.
+"""Controls: what an alarm says where the truth is known. One that cries at new rows, or misses copies, is no alarm.
 
 Real rows that were never seen stand in for synthetic ones; with none of them replaced by copies there must be silence,
 with 5% and 20% replaced there must be an alarm. The synthetic rows themselves take no part: the controls say what the

@@ -2,7 +2,8 @@
 
 An attack gives a score to each candidate; members are training rows, the others were never seen. AUC tells of the
 average row, the true positive rate at 1% false positives of those who are hit worst (Carlini et al. 2022). An attack
-that finds nothing is no proof: the controls say what it finds when copies are planted.
+that finds nothing is no proof: the controls say what it finds when copies are planted. Training and held-out rows
+must be of one pool: other writers or another camera are told apart as well as members are.
 """
 
 from collections.abc import Callable
@@ -44,8 +45,8 @@ class Attack(TypedDict):
 
 
 def attack(member_M: Floats, other_N: Floats, seed: int = 0) -> Attack:
-    """What given scores are worth, of any attack: `gan_leaks`, `density_ratio`, or D(x) of a discriminator (LOGAN, Hayes
-    et al. 2019). The controls say what a share of recognised members would do: they get the best score of all.
+    """What given scores are worth, of any attack: `gan_leaks`, `density_ratio`, or D(x) of a discriminator (LOGAN,
+    Hayes et al. 2019). The controls say what a share of recognised members would do: they get the best score of all.
 
     Raises DsrayError when a side has fewer than 4 scores.
     """
@@ -57,14 +58,13 @@ def attack(member_M: Floats, other_N: Floats, seed: int = 0) -> Attack:
     mine_N, rest_N = parts(other_N, 2, seed)
     best_P = np.full(len(mine_N), max(float(member_M.max()), float(other_N.max())) + 1.0)
     told = [
-        _control(replaced(mine_N, best_P, share, seed) if share else mine_N, rest_N, share)
-        for share in (0.0, *SHARES)
+        _control(replaced(mine_N, best_P, share, seed) if share else mine_N, rest_N, share) for share in (0.0, *SHARES)
     ]
     return _attack(member_M, other_N, told, seed)
 
 
 def gan_leaks(candidate_NF: Features, made_MF: Features, reference_RF: Features) -> Floats:
-    """Distance to the nearest reference row less that to the nearest synthetic one (calibrated, arXiv:1909.03935, §4.4).
+    """Distance to the nearest reference row less that to the nearest synthetic one (arXiv:1909.03935, §4.4).
 
     The reference takes the place of another model's samples: what is near to everything is no member for that.
     """

@@ -33,12 +33,12 @@ def nearest(
     least = min(k, len(others_MF) - itself)
     if least < 1 or not len(rows_NF):
         return found_K, found_P
-    centre_F = others_MF.mean(0)  # distances don't change, rounding errors do
-    others_MF = others_MF - centre_F
-    norm_M = np.square(others_MF).sum(1)
+    centre_F = others_MF.mean(0)  # the order of distances doesn't change, rounding errors do
+    centred_MF = others_MF - centre_F
+    norm_M = np.square(centred_MF).sum(1)
     for start in range(0, len(rows_NF), _CHUNK):
-        part_BF = rows_NF[start : start + _CHUNK] - centre_F
-        apart_BM = norm_M - 2 * (part_BF @ others_MF.T)
+        part_BF = rows_NF[start : start + _CHUNK]
+        apart_BM = norm_M - 2 * ((part_BF - centre_F) @ centred_MF.T)
         here_B = np.arange(len(part_BF))
         if itself:
             apart_BM[here_B, start + here_B] = np.inf

@@ -1,8 +1,9 @@
-"""The mean embedding of (image, class): all that a private model sees of the rows, in one vector of bounded sensitivity.
+"""The mean embedding of (image, class): all that a private model sees of the rows, a vector of norm ≤ 1 a row.
 
-Two kernels side by side. A polynomial of degree 2 on the low frequencies of the image: its embedding is the class's count,
-mean and second moments, which a Gaussian matches in closed form. And a Gaussian kernel on the pixels, as random Fourier
-features (Rahimi and Recht 2007), which see what moments don't. A row's vector has norm ≤ 1 and goes to its class's row.
+Two kernels side by side. A polynomial of degree 2 on the low frequencies of the image: its embedding is the class's
+count, mean and second moments, which a Gaussian matches in closed form. And a Gaussian kernel on the pixels, as
+random Fourier features (Rahimi and Recht 2007), which see what moments don't. A row's vector has norm ≤ 1 and goes to
+its class's row.
 
 Axes: N rows, K classes, P pixels of all channels, D frequencies kept and a constant, Q numbers of the embedding.
 """
@@ -56,12 +57,14 @@ class Embedding:
         low_ND = images_NCHW.flatten(1) @ self.basis_DP.T
         low_ND = low_ND / low_ND.norm(dim=1, keepdim=True).clamp_min(self.radius)
         constant_N1 = torch.full_like(low_ND[:, :1], _CONSTANT)
-        return torch.cat([constant_N1, low_ND], 1) / (1 + _CONSTANT**2) ** 0.5
+        scaled: Tensor = torch.cat([constant_N1, low_ND], 1) / (1 + _CONSTANT**2) ** 0.5
+        return scaled
 
     def waves(self, images_NCHW: Tensor) -> Tensor:
         """[N, 2F]: cosines and sines, of norm 1."""
         angle_NF = images_NCHW.flatten(1) @ self.wave_PF
-        return torch.cat([angle_NF.cos(), angle_NF.sin()], 1) / self.wave_PF.shape[1] ** 0.5
+        waves: Tensor = torch.cat([angle_NF.cos(), angle_NF.sin()], 1) / self.wave_PF.shape[1] ** 0.5
+        return waves
 
     def waves_mean(self, sums_KQ: Floats) -> Floats:
         """[K, 2F]: the Fourier features' mean of each class; noise stays in."""
@@ -96,7 +99,7 @@ class Embedding:
 
     def _counts(self, sums_KQ: Floats) -> Floats:
         """The noisy number of rows of each class; at least 1."""
-        return np.maximum(sums_KQ[:, 0] * (1 + _CONSTANT**2) / self.share**0.5 / _CONSTANT**2, 1.0)
+        return np.asarray(np.maximum(sums_KQ[:, 0] * (1 + _CONSTANT**2) / self.share**0.5 / _CONSTANT**2, 1.0))
 
 
 def basis(shape: Shape, modes: int) -> Floats:
@@ -104,7 +107,7 @@ def basis(shape: Shape, modes: int) -> Floats:
     height, width, channels = shape
     rows_MH, rows_MW = _cosines(height, modes), _cosines(width, modes)
     flat_DP = np.einsum("ah,bw->abhw", rows_MH, rows_MW).reshape(-1, height * width)
-    return np.kron(np.eye(channels), flat_DP)
+    return np.asarray(np.kron(np.eye(channels), flat_DP))
 
 
 def _cosines(side: int, modes: int) -> Floats:
@@ -117,4 +120,4 @@ def _cosines(side: int, modes: int) -> Floats:
 def _upper(d: int) -> tuple[tuple[NDArray[np.int64], ...], Floats]:
     """Places of a symmetric matrix's upper half, and weights with which its norm is the whole matrix's."""
     upper = np.triu_indices(d)
-    return upper, np.where(upper[0] == upper[1], 1.0, 2**0.5)
+    return upper, np.asarray(np.where(upper[0] == upper[1], 1.0, 2**0.5))

@@ -1,9 +1,9 @@
-"""A private generator by mean embeddings (DP-MERF, Harder et al., arXiv:2002.11603): (ε, δ) is spent once, before training.
+"""A private generator by mean embeddings (DP-MERF, Harder et al., arXiv:2002.11603): (ε, δ) is spent once, at first.
 
-The Gaussian mechanism releases one noisy embedding of each class; all else is a function of it and of public numbers, so
-steps, epochs and checkpoints cost nothing. Two things beside the paper: the embedding has second moments, from which each
-class starts as a Gaussian in closed form; and the distance is the unbiased one (Gretton et al. 2012), for with the biased
-one a generator is paid for making all rows alike. Neighbours differ by one row, added or removed.
+The Gaussian mechanism releases one noisy embedding of each class; all else is a function of it and of public numbers,
+so steps, epochs and checkpoints cost nothing. Two things beside the paper: the embedding has second moments, from
+which each class starts as a Gaussian in closed form; and the distance is the unbiased one (Gretton et al. 2012), for
+with the biased one a generator is paid for making all rows alike. Neighbours differ by one row, added or removed.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ _FIRST = 0.1  # size of the first correction to the Gaussian
 
 
 class Generator(nn.Module):
-    """Noise [B, Z] and classes [B] → images [B, C, H, W], about [-1, 1]: the class's Gaussian and a learned correction."""
+    """Noise [B, Z] and classes [B] → images [B, C, H, W], about [-1, 1]: its class's Gaussian, corrected."""
 
     mean_KP: Tensor
     root_KZP: Tensor
@@ -148,7 +148,8 @@ class Training:
 def start(
     config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
 ) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`. Raises DsrayError, RecipeError."""
+    """A training before its first step. Pixels are uint8; labels are below `classes`. Raises DsrayError,
+    RecipeError."""
     feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
     height, width, channels = images_NHWC.shape[1:]
     return Training(config, feed, (height, width, channels), classes)

@@ -1,9 +1,9 @@
 """Gaussian noise for privacy: nobody may be able to draw it again, so it does not come from a recipe's seed.
 
-It is drawn from SHAKE-256 of (secret, purpose, what it is added to). The secret is the operating system's entropy, or that
-of `DSRAY_NOISE_SECRET`: with it a build can be repeated, and its noise is the same only for the very same sums, so two
-releases of the same rows cost their privacy once, and sums that differ in a row never share noise. Who has the secret has
-the rows' privacy.
+It is drawn from SHAKE-256 of (secret, purpose, what it is added to). The secret is the operating system's entropy, or
+that of `DSRAY_NOISE_SECRET`: with it a build can be repeated, and its noise is the same only for the very same sums,
+so two releases of the same rows cost their privacy once, and sums that differ in a row never share noise. Who has the
+secret has the rows' privacy.
 """
 
 import hashlib
@@ -27,14 +27,27 @@ def secret() -> bytes:
 
 
 def noised(sums: Floats, sigma: float, purpose: str, key: bytes) -> Floats:
-    """The sums with independent N(0, σ²) on each.
-
-    Each number is the mean of four normals times 2: a single one, made by Box and Muller in floating point, has gaps that
-    give away what lies under it (Mironov 2012; Holohan and Braghin 2021).
-    """
+    """The sums with independent N(0, σ²) on each."""
     exact = np.ascontiguousarray(sums, np.float64)
-    said = b"\0".join([key, purpose.encode(), repr(exact.shape).encode(), np.float64(sigma).tobytes(), exact.tobytes()])
-    words = np.frombuffer(hashlib.shake_256(said).digest(exact.size * _SUMMANDS * 16), "<u8").reshape(-1, _SUMMANDS, 2)
-    u = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53  # in (0, 1)
-    normal = np.sqrt(-2 * np.log(u[..., 0])) * np.cos(2 * np.pi * u[..., 1])
-    return np.asarray(exact + sigma * (normal.sum(1) / _SUMMANDS**0.5).reshape(exact.shape))
+    about = [purpose.encode(), repr(exact.shape).encode(), np.float64(sigma).tobytes(), exact.tobytes()]
+    return np.asarray(exact + sigma * normals(exact.size, key, *about).reshape(exact.shape))
+
+
+def normals(count: int, key: bytes, *about: bytes) -> Floats:
+    """[count] standard normals.
+
+    Each is the sum of four over 2: a single one, made by Box and Muller in floating point, has gaps that give away what
+    lies under it (Mironov 2012; Holohan and Braghin 2021).
+    """
+    u = uniforms(count * _SUMMANDS * 2, key, *about).reshape(count, _SUMMANDS, 2)
+    normal_NS = np.sqrt(-2 * np.log(u[..., 0])) * np.cos(2 * np.pi * u[..., 1])
+    return np.asarray(normal_NS.sum(1) / _SUMMANDS**0.5)
+
+
+def uniforms(count: int, key: bytes, *about: bytes) -> Floats:
+    """[count] numbers in (0, 1), of 53 random bits."""
+    said = hashlib.shake_256(key)
+    for part in about:
+        said.update(len(part).to_bytes(8, "little") + part)
+    words = np.frombuffer(said.digest(count * 8), "<u8")
+    return np.asarray(((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)

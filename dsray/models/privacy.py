@@ -1,8 +1,8 @@
-"""What a Gaussian mechanism costs: (ε, δ) from its noise and back, exactly (Balle and Wang, arXiv:1805.06530, theorem 8).
+"""What a Gaussian mechanism costs: (ε, δ) from its noise and back, exactly (Balle and Wang, arXiv:1805.06530).
 
-σ is in units of the sensitivity: the most that one row, added or removed, can change what is released (L2 norm). Several
-Gaussian mechanisms on the same rows cost as much as one with 1/σ² = Σ 1/σᵢ², also when each is chosen after seeing those
-before (Dong, Roth and Su, arXiv:1905.02383, corollary 3.3). No sampling, no bounds: nothing is lost.
+σ is in units of the sensitivity: the most that one row, added or removed, can change what is released (L2 norm).
+Several Gaussian mechanisms on the same rows cost as much as one with 1/σ² = Σ 1/σᵢ², also when each is chosen after
+seeing those before (Dong, Roth and Su, arXiv:1905.02383, corollary 3.3). No sampling, no bounds: nothing is lost.
 """
 
 import math
