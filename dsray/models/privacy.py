@@ -6,9 +6,24 @@ seeing those before (Dong, Roth and Su, arXiv:1905.02383, corollary 3.3). No sam
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import SupportsFloat, TypedDict
 
 from dsray.errors import RecipeError
+
+
+class Spent(TypedDict):
+    epsilon: float
+    delta: float
+    sigma: float  # of the noise, in units of the sensitivity (of one step, where there are many)
+
+
+def spent(weights: Mapping[str, SupportsFloat]) -> Spent | None:
+    """What a model's weights say was spent on them; None for a model that promises nothing."""
+    if "private.epsilon" not in weights:
+        return None
+    epsilon, delta, sigma = (float(weights[f"private.{name}"]) for name in ("epsilon", "delta", "sigma"))
+    return Spent(epsilon=epsilon, delta=delta, sigma=sigma)
 
 
 def delta_of(sigma: float, epsilon: float) -> float:

@@ -7,7 +7,7 @@ import torch
 from dsray.errors import DsrayError, RecipeError
 from dsray.models import loop, merf
 from dsray.models.noise import VARIABLE
-from dsray.models.privacy import sigma_of
+from dsray.models.privacy import sigma_of, spent
 
 TINY = merf.PRESETS["tiny"]
 
@@ -34,8 +34,8 @@ def test_what_was_spent_is_in_state_weights_and_reports(bars):
     told = training.step(0, 0, 1, loop.alone)
     assert told["epsilon"] == pytest.approx(3.0) and training.sigma == sigma_of(3.0, config.delta)
     for state in (training.state(), training.weights()):
-        assert float(state["private.epsilon"]) == pytest.approx(3.0)
-        assert float(state["private.delta"]) == config.delta and float(state["private.sigma"]) == training.sigma
+        assert spent(state) == {"epsilon": pytest.approx(3.0), "delta": config.delta, "sigma": training.sigma}
+    assert spent({"shape": torch.zeros(1)}) is None
 
 
 def test_no_row_is_looked_at_after_the_sums(bars):
