@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Any
 
 from dsray.errors import RecipeError
-from dsray.models.configs import GAN_PRESETS, VAE_PRESETS
+from dsray.models.configs import DPGAN_PRESETS, GAN_PRESETS, MERF_PRESETS, VAE_PRESETS
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "dpgan": {name: asdict(config) for name, config in DPGAN_PRESETS.items()},
     "gan": {name: asdict(config) for name, config in GAN_PRESETS.items()},
+    "merf": {name: asdict(config) for name, config in MERF_PRESETS.items()},
     "vae": {name: asdict(config) for name, config in VAE_PRESETS.items()},
 }
 """Architecture → preset → its numbers, as JSON can say them."""

@@ -41,6 +41,50 @@ class VaeConfig:
     components: int = 4  # of the mixture of each class
 
 
+@dataclass(frozen=True)
+class MerfConfig:
+    """A private conditional generator, matched to one noisy mean embedding. A batch is made, not read."""
+
+    images: int  # made in the whole training
+    epsilon: float = 10.0
+    delta: float = 1e-5  # well below 1 / rows
+    batch: int = 240
+    latent: int = 40  # numbers of noise; also directions in which a class's Gaussian spreads
+    width: int = 32
+    blocks: int = 1
+    embedding: int = 16
+    rate_start: float = 1e-3
+    rate_end: float = 3e-5
+    beta2: float = 0.99
+    ema_images: float = 10_000.0
+    modes: int = 14  # low frequencies a side whose second moments are taken
+    radius: float = 0.4  # greatest root mean square of an image, in [0, 1]; brighter ones are darkened
+    moments: float = 0.5  # share of the sensitivity's square that the moments get; the rest is the Fourier features'
+    frequencies: int = 2000
+    kernel_wide: float = 0.36  # widths of two kernels, as root mean square differences of pixels in [0, 1]
+    kernel_narrow: float = 0.14
+
+
+@dataclass(frozen=True)
+class DpganConfig:
+    """A GAN whose discriminator is trained with DP-SGD; several of its steps for one of the generator."""
+
+    images: int  # real images drawn in the whole training, on average
+    epsilon: float = 10.0
+    delta: float = 1e-5  # well below 1 / rows
+    batch: int = 256  # real images of a step, on average
+    clip: float = 1.0  # greatest norm of one image's gradient
+    d_steps: int = 10  # of the discriminator for one of the generator
+    latent: int = 32
+    width: int = 32
+    blocks: int = 1
+    embedding: int = 16
+    rate_start: float = 1e-3
+    rate_end: float = 2e-4
+    beta2: float = 0.99
+    ema_images: float = 20_000.0
+
+
 GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
     "quick": GanConfig(images=40_000),
@@ -48,4 +92,16 @@ GAN_PRESETS = {
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
     "quick": VaeConfig(images=60_000),
+}
+MERF_PRESETS = {
+    "tiny": MerfConfig(
+        images=640, batch=32, latent=8, width=16, embedding=8, modes=3, frequencies=50, epsilon=100.0, delta=1e-3
+    ),
+    "quick": MerfConfig(images=120_000),
+}
+DPGAN_PRESETS = {
+    "tiny": DpganConfig(
+        images=640, batch=32, latent=6, width=16, embedding=8, d_steps=2, epsilon=50.0, delta=1e-3, ema_images=500.0
+    ),
+    "quick": DpganConfig(images=400_000),
 }

@@ -14,6 +14,12 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def known_noise(monkeypatch):
+    """Private noise that can be drawn again: only tests may know it."""
+    monkeypatch.setenv("DSRAY_NOISE_SECRET", "of the tests")
+
+
 @pytest.fixture(scope="session")
 def bars():
     """uint8 [90, 12, 12, 1] and classes [90]: a bright bar at a place that the class names, with noise."""

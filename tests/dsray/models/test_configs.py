@@ -19,7 +19,7 @@ def test_presets_survive_json_and_make_their_configuration(name):
 
 
 def test_an_unknown_architecture_is_named_with_the_known_ones():
-    with pytest.raises(RecipeError, match=r"'gna'.*Known: gan, vae"):
+    with pytest.raises(RecipeError, match=r"'gna'.*Known: dpgan, gan, merf, vae"):
         models.architecture("gna")
 
 

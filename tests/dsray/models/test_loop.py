@@ -1,5 +1,6 @@
 """Promises of every architecture: exact resume, the same result on two workers, rows that don't know their company."""
 
+import importlib.util
 import threading
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,15 @@ from dsray import models
 from dsray.errors import DsrayError
 from dsray.models import loop
 
-NAMES = sorted(models.PRESETS)
+NAMES = [
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            name == "dpgan" and importlib.util.find_spec("opacus") is None, reason="needs the extra 'dp' (Opacus)"
+        ),
+    )
+    for name in sorted(models.PRESETS)
+]
 
 
 def begin(name, bars, seed=1, **changes):
