@@ -29,7 +29,7 @@ def steps(count: int, reduce: Any) -> float:
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (2000, 28, 28, 1), np.uint8), random.integers(0, 10, 2000)
     vae = models.architecture("vae")
-    training = vae.start(vae.Config(**models.PRESETS["vae"]["quick"]), images, labels, 10, 7, "cpu")
+    training = vae.start(vae.Config(**models.preset("vae", "quick").config), images, labels, 10, 7, "cpu")
     warm = count // 5
     for step in range(warm):
         training.step(step, 0, 1, reduce)

@@ -85,6 +85,9 @@ class Augment(Model):
         return bool(self.copies or self.even or any(policy.copies for policy in self.classes.values()))
 
 
+Family = Literal["dpgan", "gan", "merf", "vae"]
+
+
 class Synthesis(Model):
     """One generative model: trained on the real training rows, then sampled."""
 
@@ -140,7 +143,7 @@ class Recipe(Model):
     select: Select = Field(Select(), description="Rules, duplicates, splits.")
     render: Model = Field(Model(), description="The samples' one form.")
     augment: Augment | None = Field(None, description="Copies of training rows; without it none.")
-    synthesize: dict[Literal["gan", "vae"], Synthesis] = Field({}, description="Models by architecture.")
+    synthesize: dict[Family, Synthesis] = Field({}, description="Models; merf and dpgan are private.")
     evaluate: Evaluate = Field(Evaluate(), description="Scores and gates of synthetic rows.")
     release: Release = Field(Release(), description="Shards and card.")
 

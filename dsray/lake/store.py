@@ -34,7 +34,7 @@ class Head(NamedTuple):
 
     size: int
     etag: str
-    sha256: str  # as it was when it was put; nothing for what was put by others
+    sha256: str  # as it was when it was put; empty where the store does not know
     meta: dict[str, str]
 
 

@@ -105,3 +105,14 @@ DPGAN_PRESETS = {
     ),
     "quick": DpganConfig(images=400_000),
 }
+
+FAMILIES: dict[str, dict[str, GanConfig | VaeConfig | MerfConfig | DpganConfig]] = {
+    "dpgan": {**DPGAN_PRESETS},
+    "gan": {**GAN_PRESETS},
+    "merf": {**MERF_PRESETS},
+    "vae": {**VAE_PRESETS},
+}
+"""What a recipe calls a model → its presets; the kind of numbers says which architecture a preset is of."""
+
+ARCHITECTURES = {DpganConfig: "dpgan", GanConfig: "gan", MerfConfig: "merf", VaeConfig: "vae"}
+"""Numbers → the module of dsray.models that they are for."""

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 
-def in_child(
-    make: Callable[..., Any], *arguments: Any, start: Literal["fork", "spawn"], seconds: float | None = None
-) -> Any:
+def in_child(make: Callable[..., Any], *arguments: Any, start: Literal["fork", "spawn"], seconds: float) -> Any:
     """What `make` returns; None when its process dies, or takes longer than that. Raises what it raises."""
     context: Any = multiprocessing.get_context(start)
     here, there = context.Pipe(duplex=False)

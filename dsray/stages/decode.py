@@ -88,6 +88,8 @@ def _limited(*asked: Any) -> Seen:
 
     with suppress(OSError):  # only Linux says it, and only there this limit holds
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (mapped + _ROW_LIMIT_BYTES, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)  # of whoever started us: nobody may raise it
+        most = mapped + _ROW_LIMIT_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return seen(*asked)

@@ -26,7 +26,7 @@ def step(recipe: Recipe, made: Made, name: str) -> Step:
     wanted = synthesis(recipe, name)
     trained = made[f"train {name}"]
     params = {
-        "architecture": name, "config": trained.params["config"], "classes": trained.params["classes"],
+        "name": name, **{said: trained.params[said] for said in ("architecture", "config", "classes")},
         "rows": wanted.rows, "seed": seed_of(recipe, wanted), "kind": recipe.kind, "texts": recipe.texts(),
     }  # fmt: skip
     return Step(f"synthesize {name}", "synthesize", VERSION, params, digests(trained))
@@ -48,7 +48,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import connect
     from dsray.engine.tasks import run_all
 
-    model = made[f"train {step.params['architecture']}"].shards[0]
+    model = made[f"train {step.params['name']}"].shards[0]
     rows = step.params["rows"]
     jobs = [
         Sampling(work.store, _name(step, start), model, step.params, start, min(start + SHARD_ROWS, rows))
@@ -104,7 +104,7 @@ def synthetic(weights: Any, params: dict[str, Any], model: str, start: int, stop
         label=pa.array([params["classes"][c] if params["classes"] else None for c in class_N], pa.string()),
         split=pa.array(["train"] * rows),
         origin=pa.array(["synthetic"] * rows),
-        source=pa.array([params["architecture"]] * rows),
+        source=pa.array([params["name"]] * rows),
         model=pa.array([model] * rows),
         seed=pa.array([params["seed"]] * rows, pa.int64()),
         index=pa.array(index_N, pa.int64()),

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsray import keys, models
-from dsray.errors import DsrayError, RecipeError
+from dsray.errors import DsrayError
 from dsray.kinds import kind
 from dsray.lake import shards
 from dsray.lake.manifests import Manifest
@@ -54,8 +54,13 @@ class Training:
 def step(recipe: Recipe, made: Made, name: str) -> Step:
     """The number of workers is no parameter: it does not change what is made, but for the order of sums."""
     wanted = synthesis(recipe, name)
-    config = preset(name, wanted.preset)
-    params = {"architecture": name, "config": config, "seed": seed_of(recipe, wanted), "classes": class_names(made)}
+    architecture, config = models.preset(name, wanted.preset)
+    params = {
+        "architecture": architecture,
+        "config": config,
+        "seed": seed_of(recipe, wanted),
+        "classes": class_names(made),
+    }
     return Step(f"train {name}", "train", VERSION, params, digests(made["gather"]))
 
 
@@ -67,16 +72,6 @@ def seed_of(recipe: Recipe, wanted: Synthesis) -> int:
     return recipe.seed if wanted.seed is None else wanted.seed
 
 
-def preset(name: str, wanted: str) -> dict[str, Any]:
-    """The preset's numbers. Raises RecipeError naming the known ones."""
-    presets = models.PRESETS[name]
-    if wanted not in presets:
-        raise RecipeError(
-            f"synthesize.{name}.preset: there is no preset '{wanted}'.", f"Known: {', '.join(sorted(presets))}."
-        )
-    return dict(presets[wanted])
-
-
 def class_names(made: Made) -> list[str]:
     """The labels of the kept rows, sorted; a row's class is its label's place here."""
     return [label for label in made["select"].details["classes"] if label != "None"]
@@ -85,10 +80,10 @@ def class_names(made: Made) -> list[str]:
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import connect, training
 
-    name = step.params["architecture"]
+    name = step.name.removeprefix("train ")
     wanted = synthesis(work.recipe, name)
     job = Training(
-        work.store, work.recipe.kind, name, step.params["config"], made["gather"].shards,
+        work.store, work.recipe.kind, step.params["architecture"], step.params["config"], made["gather"].shards,
         step.params["classes"], step.params["seed"], step.key,
     )  # fmt: skip
     gpus = connect.gpus()

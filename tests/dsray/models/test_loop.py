@@ -12,6 +12,7 @@ import torch
 from dsray import models
 from dsray.errors import DsrayError
 from dsray.models import loop
+from dsray.models.configs import ARCHITECTURES
 
 NAMES = [
     pytest.param(
@@ -20,7 +21,7 @@ NAMES = [
             name == "dpgan" and importlib.util.find_spec("opacus") is None, reason="needs the extra 'dp' (Opacus)"
         ),
     )
-    for name in sorted(models.PRESETS)
+    for name in sorted(ARCHITECTURES.values())
 ]
 
 

@@ -17,16 +17,16 @@ def broken() -> None:
 
 @pytest.mark.parametrize("start", STARTS)
 def test_its_answer_and_its_error_come_back(start):
-    assert in_child(divmod, 7, 2, start=start) == (3, 1)
-    assert in_child(os.getpid, start=start) != os.getpid()
+    assert in_child(divmod, 7, 2, start=start, seconds=60) == (3, 1)
+    assert in_child(os.getpid, start=start, seconds=60) != os.getpid()
     with pytest.raises(LakeError, match=r"The lake is dry\."):
-        in_child(broken, start=start)
+        in_child(broken, start=start, seconds=60)
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_its_death_is_no_answer(start):
-    assert in_child(partial(os._exit, 9), start=start) is None
-    assert in_child(os.abort, start=start) is None
+    assert in_child(partial(os._exit, 9), start=start, seconds=60) is None
+    assert in_child(os.abort, start=start, seconds=60) is None
 
 
 def test_it_is_given_up_after_its_time():

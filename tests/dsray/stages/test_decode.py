@@ -5,8 +5,11 @@ import faulthandler
 import mmap
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -120,3 +123,13 @@ def test_a_row_that_takes_all_memory_fails_alone(monkeypatch: pytest.MonkeyPatch
     with mmap.mmap(-1, 2**36, flags=mmap.MAP_PRIVATE | 0x4000):  # MAP_NORESERVE: mapped, as Ray's store is, and unused
         assert careful_look(b"x", taking(2**29), {}, None).facts == {"error": "failed: MemoryError"}
         assert careful_look(b"x", taking(2**20), {}, None).facts == {"error": str(2**20)}
+
+
+def test_a_limit_of_memory_that_stands_already_is_kept() -> None:
+    """Whoever has set a hard limit, as a batch system does, is not overruled, and the row is read all the same."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**35, 2**35));"
+        "from dsray.kinds import kind; from dsray.stages.decode import careful_look; from rows import drawing, png;"
+        "assert careful_look(png(drawing(1)), kind('image'), {}, None).facts['error'] is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2])

@@ -10,7 +10,7 @@ import pytest
 
 from dsray import models, schema
 from dsray.engine import training
-from dsray.errors import DsrayError, RecipeError
+from dsray.errors import DsrayError
 from dsray.lake import shards
 from dsray.stages import train
 from dsray.stages.samples import counts, sample_table
@@ -33,7 +33,7 @@ def job_of(store, architecture: str, key: str) -> Training:
         split=pa.array(["train" if row % 8 else "test" for row in range(rows)]),
     )
     receipt = shards.write(store, "shards/render/sample.parquet", table, counts(table))
-    config = {**models.PRESETS[architecture]["tiny"], **CONFIG}
+    config = {**models.preset(architecture, "tiny").config, **CONFIG}
     return Training(store, "image", architecture, config, [receipt], ["0", "1"], 7, key)
 
 
@@ -87,8 +87,3 @@ def test_no_rows_to_learn_from_is_one_sentence(store):
     empty = shards.write(store, "shards/render/empty.parquet", only_test, counts(only_test))
     with pytest.raises(DsrayError, match="no training rows"):
         train.arrays(replace(job, samples=[empty]))
-
-
-def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(RecipeError, match=r"no preset 'huge'.*quick"):
-        train.preset("gan", "huge")
