@@ -64,7 +64,7 @@ def test_defaults_are_written_out():
             "label:\n  - pattern: {column: title, regex: '(.)'}",
             "r.yaml:1: recipe: no source has a field 'title' to label by; there are: caption, page, source, url",
         ),
-        ("synthesize: {gann: {}}", "r.yaml:8: synthesize.gann: input should be 'gan' or 'vae'"),
+        ("synthesize: {gann: {}}", "r.yaml:8: synthesize.gann: input should be 'dpgan', 'gan', 'merf' or 'vae'"),
         ("select: {drop: {blur: {}}}", "r.yaml:8: select.drop.blur: needs `min`, `max` or both"),
         ("seed: x", "r.yaml:8: seed: input should be a valid integer"),
     ],
