@@ -14,13 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from dsray import rng
 from dsray.errors import DsrayError
 from dsray.models import losses
 from dsray.models.configs import DPGAN_PRESETS, DpganConfig, GanConfig
-from dsray.models.draw import loaded, paint
+from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed, to_float
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.gan import Discriminator, Generator
@@ -144,19 +144,17 @@ def start(
     return Training(config, feed, (height, width, channels), classes)
 
 
-def sample(
-    config: Config,
-    weights: dict[str, Tensor],
-    labels_N: NDArray[np.int64],
-    indices_N: NDArray[np.int64],
-    seed: int,
-    device: str,
-) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
+def latents(
+    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
+) -> NDArray[np.float64]:
+    """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
+    return truncation * rng.normal(seed, "dpgan sample", indices_N.astype(np.uint64), draws=config.latent)
+
+
+def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from latents [B, Z] and classes [B] to images, ready to sample."""
     height, width, channels, classes = weights["shape"].tolist()
-    generator = loaded(Generator(_nets(config), (height, width, channels), classes), weights, device)
-    z_NZ = rng.normal(seed, "dpgan sample", indices_N.astype(np.uint64), draws=config.latent)
-    return paint(generator, z_NZ, labels_N, indices_N, device)
+    return loaded(Generator(_nets(config), (height, width, channels), classes), weights, device)
 
 
 def _nets(config: Config) -> GanConfig:

@@ -1,5 +1,8 @@
 """Latents → images: a row's bytes depend on its own latent and class, never on the rows it is sampled with."""
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,6 +12,24 @@ Places = NDArray[np.int64]
 
 INNER = 64
 """Rows are sampled this many at a time, always; row `index` sits at place `index % INNER`."""
+
+
+def sample(
+    architecture: ModuleType,
+    config: Any,
+    weights: dict[str, Tensor],
+    labels_N: Places,
+    indices_N: Places,
+    seed: int,
+    device: str,
+    truncation: float = 1.0,
+) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it.
+
+    `truncation` below 1 keeps latents nearer to what is usual: more of the same, and better (arXiv:1809.11096).
+    """
+    z_NZ = architecture.latents(config, weights, labels_N, indices_N, seed, truncation)
+    return paint(architecture.painter(config, weights, device), z_NZ, labels_N, indices_N, device)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from dsray import rng
 from dsray.errors import DsrayError
 from dsray.models import losses
 from dsray.models.configs import MERF_PRESETS, MerfConfig
-from dsray.models.draw import loaded, paint
+from dsray.models.draw import Places, loaded
 from dsray.models.embedding import Embedding
 from dsray.models.feed import Feed
 from dsray.models.flat import Flat, Reduce, follow, named
@@ -155,16 +155,14 @@ def start(
     return Training(config, feed, (height, width, channels), classes)
 
 
-def sample(
-    config: Config,
-    weights: dict[str, Tensor],
-    labels_N: NDArray[np.int64],
-    indices_N: NDArray[np.int64],
-    seed: int,
-    device: str,
-) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
+def latents(
+    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
+) -> NDArray[np.float64]:
+    """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
+    return truncation * rng.normal(seed, "merf sample", indices_N.astype(np.uint64), draws=config.latent)
+
+
+def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from latents [B, Z] and classes [B] to images, ready to sample."""
     height, width, channels, classes = weights["shape"].tolist()
-    generator = loaded(Generator(config, (height, width, channels), classes), weights, device)
-    z_NZ = rng.normal(seed, "merf sample", indices_N.astype(np.uint64), draws=config.latent)
-    return paint(generator, z_NZ, labels_N, indices_N, device)
+    return loaded(Generator(config, (height, width, channels), classes), weights, device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dsray import rng
 from dsray.models import losses, prior
 from dsray.models.configs import VAE_PRESETS, VaeConfig
-from dsray.models.draw import loaded, paint
+from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed, to_float
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import Painter, Reader, seeded
@@ -134,29 +134,21 @@ def start(
     return Training(config, feed, (height, width, channels), classes)
 
 
-def sample(
-    config: Config,
-    weights: dict[str, Tensor],
-    labels_N: NDArray[np.int64],
-    indices_N: NDArray[np.int64],
-    seed: int,
-    device: str,
-) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, C]. A row is a function of (weights, seed, index, label), whatever is sampled with it."""
+def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from latents [B, Z] and classes [B] to images, ready to sample."""
     height, width, channels, classes = weights["shape"].tolist()
     own = {name.removeprefix("decode."): tensor for name, tensor in weights.items()}
-    decoder = loaded(Decoder(config, (height, width, channels), classes), own, device)
-    return paint(decoder, latents(config, weights, labels_N, indices_N, seed), labels_N, indices_N, device)
+    return loaded(Decoder(config, (height, width, channels), classes), own, device)
 
 
 def latents(
-    config: Config, weights: dict[str, Tensor], labels_N: NDArray[np.int64], indices_N: NDArray[np.int64], seed: int
+    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
 ) -> NDArray[np.float64]:
-    """[N, Z]: a draw from the mixture of each row's class."""
+    """[N, Z]: a draw from the mixture of each row's class; `truncation` scales how far it strays from its component."""
     parts = [weights[f"prior.{name}"].cpu().numpy() for name in _PRIOR]
     row_N = indices_N.astype(np.uint64)
     pick_N = rng.uniform(seed, "vae component", row_N)[:, 0]
-    normal_NZ = rng.normal(seed, "vae sample", row_N, draws=config.latent)
+    normal_NZ = truncation * rng.normal(seed, "vae sample", row_N, draws=config.latent)
     z_NZ = np.empty_like(normal_NZ)
     for number in np.unique(labels_N):
         here_N = labels_N == number

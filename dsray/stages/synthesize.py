@@ -86,13 +86,15 @@ def synthetic(weights: Any, params: dict[str, Any], model: str, start: int, stop
     """Rows [start, stop) of a model: classes in turn, so any 1000 rows are balanced. They join the training split."""
     import torch
 
+    from dsray.models import draw
+
     torch.set_num_threads(1)
     architecture = models.architecture(params["architecture"])
     index_N = np.arange(start, stop, dtype=np.int64)
     class_N = index_N % max(1, len(params["classes"]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = architecture.sample(
-        architecture.Config(**params["config"]), weights, class_N, index_N, params["seed"], device
+    images = draw.sample(
+        architecture, architecture.Config(**params["config"]), weights, class_N, index_N, params["seed"], device
     )
     ids = [keys.row_id("synthesize", model, str(params["seed"]), str(index)) for index in index_N]
     rows = len(ids)

@@ -115,13 +115,13 @@ class _Loop:
 
 def loop(job: Training, worker: "Worker") -> None:
     """What runs on every training worker: load, resume, train, write the model (rank 0)."""
+    from dsray.models import draw
     from dsray.models import loop as steps
 
     images_NHWC, labels_N = arrays(job)
     architecture = models.architecture(job.architecture)
-    training = architecture.start(
-        architecture.Config(**job.config), images_NHWC, labels_N, max(1, len(job.classes)), job.seed, worker.device
-    )
+    config = architecture.Config(**job.config)
+    training = architecture.start(config, images_NHWC, labels_N, max(1, len(job.classes)), job.seed, worker.device)
     saved = resume(job)
     points: list[dict[str, float]] = curve(job.store, job.key, saved[0]) if saved else []
 
@@ -132,9 +132,9 @@ def loop(job: Training, worker: "Worker") -> None:
 
     def save(number: int, state: Mapping[str, "Tensor"]) -> None:
         if worker.rank == 0:
-            checkpoint(job, number, state, points, architecture.sample(
-                architecture.Config(**job.config), training.weights(), *_grid_request(job), job.seed, worker.device
-            ))  # fmt: skip
+            weights, request = training.weights(), _grid_request(job)
+            images = draw.sample(architecture, config, weights, *request, job.seed, worker.device)
+            checkpoint(job, number, state, points, images)
 
     weights = steps.train(
         training, rank=worker.rank, world=worker.world, reduce=worker.reduce, saved=saved, save=save, report=report

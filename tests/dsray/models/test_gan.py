@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from dsray.models import gan, loop
+from dsray.models import draw, gan, loop
 
 
 def test_it_learns_the_classes(bars):
@@ -9,7 +9,7 @@ def test_it_learns_the_classes(bars):
     training = gan.start(config, *bars, 3, 1, "cpu")
     weights = loop.train(training)
     labels = np.arange(60) % 3
-    columns = gan.sample(config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
+    columns = draw.sample(gan, config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
     assert (columns.argmax(1) == labels).mean() > 0.9
 
 

@@ -11,7 +11,7 @@ import torch
 
 from dsray import models
 from dsray.errors import DsrayError
-from dsray.models import loop
+from dsray.models import draw, loop
 from dsray.models.configs import ARCHITECTURES
 
 NAMES = [
@@ -116,12 +116,12 @@ def test_a_row_is_the_same_in_any_company_and_order(name, bars):
     weights = loop.train(training)
     indices = np.arange(150)
     labels = indices % 3
-    whole = architecture.sample(config, weights, labels, indices, 9, "cpu")
+    whole = draw.sample(architecture, config, weights, labels, indices, 9, "cpu")
     assert whole.shape == (150, 12, 12, 1) and whole.dtype == np.uint8
     shuffled = np.random.default_rng(0).permutation(150)
     for part in (shuffled, indices[:1], indices[60:70], indices[::7], np.array([5, 5, 149])):
-        assert np.array_equal(architecture.sample(config, weights, labels[part], part, 9, "cpu"), whole[part])
-    assert not np.array_equal(architecture.sample(config, weights, labels, indices, 10, "cpu"), whole)
+        assert np.array_equal(draw.sample(architecture, config, weights, labels[part], part, 9, "cpu"), whole[part])
+    assert not np.array_equal(draw.sample(architecture, config, weights, labels, indices, 10, "cpu"), whole)
     assert len(np.unique(whole.reshape(150, -1), axis=0)) == 150
 
 
@@ -132,7 +132,7 @@ def test_weights_can_be_sampled_before_training_ends_and_survive_safetensors(nam
     config, training = begin(name, bars)
     training.step(0, 0, 1, loop.alone)
     weights = load(save(training.weights()))
-    images = models.architecture(name).sample(config, weights, np.zeros(2, int), np.arange(2), 1, "cpu")
+    images = draw.sample(models.architecture(name), config, weights, np.zeros(2, int), np.arange(2), 1, "cpu")
     assert images.shape == (2, 12, 12, 1)
     assert load(save(training.state())).keys() == training.state().keys()
 

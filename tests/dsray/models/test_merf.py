@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dsray.errors import DsrayError, RecipeError
-from dsray.models import loop, merf
+from dsray.models import draw, loop, merf
 from dsray.models.noise import VARIABLE
 from dsray.models.privacy import sigma_of, spent
 
@@ -24,7 +24,7 @@ def test_it_learns_the_classes_at_epsilon_1(bars):
     weights = loop.train(training, report=told.append)
     assert told[-1]["distance"] < told[0]["distance"]
     labels = np.arange(60) % 3
-    columns = merf.sample(config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
+    columns = draw.sample(merf, config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
     assert (columns.argmax(1) == labels).mean() > 0.9
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from dsray.models import loop, vae
+from dsray.models import draw, loop, vae
 
 
 def fitted(bars, **changes):
@@ -17,7 +17,7 @@ def test_it_learns_the_classes(bars):
     config, weights, told = fitted(bars)
     assert told[-1]["loss"] < told[0]["loss"] and told[-1]["sigma"] < told[0]["sigma"]
     labels = np.arange(60) % 3
-    columns = vae.sample(config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
+    columns = draw.sample(vae, config, weights, labels, np.arange(60), 3, "cpu").mean((1, 3)).reshape(60, 3, 4).mean(2)
     assert (columns.argmax(1) == labels).mean() > 0.9
 
 
@@ -35,7 +35,7 @@ def test_a_class_without_rows_and_one_with_a_single_row_can_be_sampled(bars):
     few = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:1]])
     config = vae.Config(images=64, batch=32, latent=4, width=16, embedding=4, components=3)
     training = vae.start(config, images[few], labels[few], 3, 1, "cpu")
-    made = vae.sample(config, loop.train(training), np.arange(9) % 3, np.arange(9), 1, "cpu")
+    made = draw.sample(vae, config, loop.train(training), np.arange(9) % 3, np.arange(9), 1, "cpu")
     assert made.shape == (9, 12, 12, 1)
 
 
