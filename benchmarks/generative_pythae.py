@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def samplers(model, folder):
 
 
 def main() -> None:
-    out, seed, seconds, threads = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    out, seed, seconds, threads = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(threads)
     logging.disable(logging.INFO)
     images_NHWC, labels_N, _, _ = mnist()
@@ -98,9 +99,9 @@ def main() -> None:
                     sampler.fit(mine, **({"training_config": how} if name == "two stages" else {}))
                 rows = sampler.sample(ROWS)[:, 0].clamp(0, 1).mul(255).round().byte().numpy()
                 made.setdefault(name, []).append(rows)
-    partial = f"{out}.{os.getpid()}.npz"
-    np.savez_compressed(partial, seconds=spent, images=seen, **{name: np.stack(rows) for name, rows in made.items()})
-    os.replace(partial, out)
+    unfinished = out.with_suffix(f".{os.getpid()}.npz")
+    np.savez_compressed(unfinished, seconds=spent, images=seen, **{name: np.stack(rows) for name, rows in made.items()})
+    unfinished.replace(out)
 
 
 if __name__ == "__main__":
