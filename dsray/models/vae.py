@@ -1,7 +1,14 @@
-"""A conditional σ-VAE (arXiv:2006.13202), and for each class a mixture of Gaussians fitted to its latents.
+"""A conditional σ-VAE (arXiv:1312.6114, arXiv:2006.13202), and for each class a mixture fitted to its latents.
 
-Drawing latents from what the encoder really makes (the aggregate posterior) instead of from N(0, 1) is what gives good
-samples (arXiv:1903.05789). Samples are the decoder's mean.
+The loss of an image is its negative ELBO, one reconstruction term plus one KL, in nats summed over pixels and latents:
+
+    Σ_pixels [(x - x̂)² / 2σ² + log σ + ½ log 2π]  +  β Σ_z max(λ, KL(q(z|x) ‖ N(0, 1)))
+
+σ² is the batch's mean squared error, the best for it in closed form, so the two terms need no weights. β rises from 0
+to 1 over the warm-up (arXiv:1602.02282); a latent number costs at least λ free nats, by the batch's mean KL
+(arXiv:1606.04934), so that none is given up early. The encoder's latents are
+not N(0, 1): drawing them from a mixture fitted to what it really makes, the aggregate posterior, gives good samples
+(arXiv:1903.05789). Samples are the decoder's mean, without the noise σ.
 """
 
 import numpy as np
@@ -23,7 +30,7 @@ PRESETS = VAE_PRESETS
 Shape = tuple[int, int, int]
 
 _LEAST_VARIANCE = float(np.exp(-12.0))  # log σ ≥ -6, as in the σ-VAE's paper
-_MOST_LATENTS = 20_000  # of a class that the mixture is fitted to
+_MOST_LATENTS = 2000  # rows of a class that the mixture is fitted to
 _DRAWS = 2  # of each row's posterior
 _PRIOR = ("weight", "mean", "root")
 
@@ -60,7 +67,7 @@ class Vae(nn.Module):
 
 
 class Training:
-    """Steps of the negative ELBO with the optimal σ; all is a function of (seed, step, place in the batch)."""
+    """Steps of the negative ELBO; all is a function of (seed, step, place in the batch)."""
 
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
