@@ -19,7 +19,7 @@ from dsray.models.configs import DCGAN_PRESETS, DcganConfig
 from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed
 from dsray.models.flat import Flat, Reduce, named
-from dsray.models.nets import SLOPE, seeded, sizes, widths
+from dsray.models.nets import SLOPE, channels_last, seeded, sizes, widths
 
 Config = DcganConfig
 PRESETS = DCGAN_PRESETS
@@ -89,10 +89,10 @@ class Generator(nn.Module):
 
     def forward(self, z_BZ: Tensor, class_B: Tensor) -> Tensor:
         code_BK = F.one_hot(class_B, self.classes).to(z_BZ)
-        x = self.enter(torch.cat([z_BZ, code_BK], 1)).view(len(z_BZ), -1, *self.sizes[0])
+        x = channels_last(self.enter(torch.cat([z_BZ, code_BK], 1)).view(len(z_BZ), -1, *self.sizes[0]))
         for norm, grow, (height, width) in zip(self.norms, self.grow, [*self.sizes[1:], self.shape[:2]], strict=True):
             x = grow(F.relu(norm(x)))[:, :, :height, :width]
-        return x.tanh()  # type: ignore[no-any-return]  # nn.Module is untyped
+        return x.tanh()
 
 
 class Discriminator(nn.Module):
@@ -112,7 +112,7 @@ class Discriminator(nn.Module):
     def forward(self, images_BCHW: Tensor, class_B: Tensor) -> Tensor:
         code_BK = F.one_hot(class_B, self.classes).to(images_BCHW)
         planes_BKHW = code_BK[:, :, None, None].expand(-1, -1, *images_BCHW.shape[2:])
-        x = F.leaky_relu(self.enter(_even(torch.cat([images_BCHW, planes_BKHW], 1))), SLOPE)
+        x = F.leaky_relu(self.enter(_even(channels_last(torch.cat([images_BCHW, planes_BKHW], 1)))), SLOPE)
         for shrink, norm in zip(self.shrink, self.norms, strict=True):
             x = F.leaky_relu(norm(shrink(_even(x))), SLOPE)
         return self.leave(x.flatten(1))[:, 0]  # type: ignore[no-any-return]  # nn.Module is untyped
