@@ -134,3 +134,9 @@ FAMILIES: dict[str, dict[str, GanConfig | DcganConfig | VaeConfig | MerfConfig |
 
 ARCHITECTURES = {DcganConfig: "dcgan", DpganConfig: "dpgan", GanConfig: "gan", MerfConfig: "merf", VaeConfig: "vae"}
 """Numbers → the module of dsray.models that they are for."""
+
+JUDGES = {"gan"}
+"""Architectures whose weights hold the discriminator: they have `judge`."""
+
+PRIVATE = {"dpgan", "merf"}
+"""Architectures whose samples must not be compared with the training rows, or what they promise is gone."""

@@ -104,7 +104,10 @@ class Training:
         self.average_P.copy_(state["average"])
 
     def weights(self) -> dict[str, Tensor]:
-        return {**named(self.generator, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
+        """The averaged generator, and the last discriminator: `judge.`."""
+        judge = {f"judge.{name}": tensor for name, tensor in named(self.discriminator, self.d.vector_P).items()}
+        shape = torch.tensor([*self.shape, self.classes])
+        return {**named(self.generator, self.average_P), **judge, "shape": shape}
 
 
 def start(
@@ -127,3 +130,10 @@ def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Modul
     """The network from latents [B, Z] and classes [B] to images, ready to sample."""
     height, width, channels, classes = weights["shape"].tolist()
     return loaded(Generator(config, (height, width, channels), classes), weights, device)
+
+
+def judge(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from images [B, C, H, W] and classes [B] to logits [B]: the greater, the more real."""
+    height, width, channels, classes = weights["shape"].tolist()
+    own = {name.removeprefix("judge."): tensor for name, tensor in weights.items() if name.startswith("judge.")}
+    return loaded(Discriminator(config, (height, width, channels), classes), own, device)
