@@ -42,6 +42,17 @@ class VaeConfig:
 
 
 @dataclass(frozen=True)
+class VaeFlowConfig(VaeConfig):
+    """A conditional VAE and a rectified flow to its latents, which is trained with the last images."""
+
+    flow_share: float = 0.3  # of the images
+    flow_width: int = 256
+    flow_blocks: int = 3
+    draws: int = 4  # times and noises of each latent in a step
+    solver_steps: int = 32  # of Heun's method, two evaluations each
+
+
+@dataclass(frozen=True)
 class MerfConfig:
     """A private conditional generator, matched to one noisy mean embedding. A batch is made, not read."""
 
@@ -93,6 +104,21 @@ VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
     "quick": VaeConfig(images=60_000),
 }
+VAEFLOW_PRESETS = {
+    "tiny": VaeFlowConfig(images=1280, batch=32, latent=8, width=16, embedding=8, flow_width=32, solver_steps=8),
+    "best": VaeFlowConfig(
+        images=6_000_000,
+        batch=256,
+        latent=64,
+        width=256,
+        blocks=2,
+        rate_start=1e-3,
+        rate_end=3e-5,
+        ema_images=50_000.0,
+        flow_width=1024,
+        flow_blocks=4,
+    ),
+}
 MERF_PRESETS = {
     "tiny": MerfConfig(
         images=640, batch=32, latent=8, width=16, embedding=8, modes=3, frequencies=50, epsilon=100.0, delta=1e-3
@@ -110,9 +136,15 @@ FAMILIES: dict[str, dict[str, GanConfig | VaeConfig | MerfConfig | DpganConfig]]
     "dpgan": {**DPGAN_PRESETS},
     "gan": {**GAN_PRESETS},
     "merf": {**MERF_PRESETS},
-    "vae": {**VAE_PRESETS},
+    "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"]},
 }
 """What a recipe calls a model → its presets; the kind of numbers says which architecture a preset is of."""
 
-ARCHITECTURES = {DpganConfig: "dpgan", GanConfig: "gan", MerfConfig: "merf", VaeConfig: "vae"}
+ARCHITECTURES = {
+    DpganConfig: "dpgan",
+    GanConfig: "gan",
+    MerfConfig: "merf",
+    VaeConfig: "vae",
+    VaeFlowConfig: "vaeflow",
+}
 """Numbers → the module of dsray.models that they are for."""

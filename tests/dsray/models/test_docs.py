@@ -1,11 +1,11 @@
-"""docs/generative.md names all that is trained with: losses.py, and the presets of configs.py."""
+"""docs/generative.md names all that is trained with: every loss, and the presets of configs.py."""
 
 import inspect
 from pathlib import Path
 
 import pytest
 
-from dsray.models import losses
+from dsray.models import flow, losses
 from dsray.models.configs import ARCHITECTURES, FAMILIES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "generative.md").read_text()
@@ -13,6 +13,6 @@ LOSSES = [name for name, found in inspect.getmembers(losses, inspect.isfunction)
 PRESETS = [f"{family} {name}" for family, presets in FAMILIES.items() for name in presets]
 
 
-@pytest.mark.parametrize("name", [*LOSSES, *PRESETS, *ARCHITECTURES.values()])
+@pytest.mark.parametrize("name", [*LOSSES, flow.flow_loss.__name__, *PRESETS, *ARCHITECTURES.values()])
 def test_the_page_names_it(name):
     assert f"`{name}`" in PAGE, f"docs/generative.md says nothing of {name}"
