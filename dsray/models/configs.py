@@ -53,6 +53,25 @@ class VaeFlowConfig(VaeConfig):
 
 
 @dataclass(frozen=True)
+class HvaeConfig:
+    """A conditional VAE with groups of latents at every resolution, and a likelihood of grey levels."""
+
+    images: int
+    batch: int = 64
+    latent: int = 4  # channels of a group
+    width: int = 64
+    blocks: int = 2  # groups a resolution
+    embedding: int = 16
+    components: int = 5  # of each pixel's likelihood
+    rate_start: float = 1e-3
+    rate_end: float = 1e-4
+    beta2: float = 0.99
+    warm_up: float = 0.1  # share of the images over which the weight of the KL rises to 1
+    clip: float = 300.0  # greatest norm of a step's gradient
+    ema_images: float = 2000.0
+
+
+@dataclass(frozen=True)
 class MerfConfig:
     """A private conditional generator, matched to one noisy mean embedding. A batch is made, not read."""
 
@@ -119,6 +138,12 @@ VAEFLOW_PRESETS = {
         flow_blocks=4,
     ),
 }
+HVAE_PRESETS = {
+    "tiny": HvaeConfig(images=1280, batch=32, latent=2, width=16, blocks=1, embedding=8, components=2),
+    "hvae": HvaeConfig(
+        images=20_000_000, batch=128, latent=8, width=256, blocks=8, components=10, ema_images=100_000.0
+    ),
+}
 MERF_PRESETS = {
     "tiny": MerfConfig(
         images=640, batch=32, latent=8, width=16, embedding=8, modes=3, frequencies=50, epsilon=100.0, delta=1e-3
@@ -132,17 +157,18 @@ DPGAN_PRESETS = {
     "quick": DpganConfig(images=400_000),
 }
 
-FAMILIES: dict[str, dict[str, GanConfig | VaeConfig | MerfConfig | DpganConfig]] = {
+FAMILIES: dict[str, dict[str, GanConfig | VaeConfig | HvaeConfig | MerfConfig | DpganConfig]] = {
     "dpgan": {**DPGAN_PRESETS},
     "gan": {**GAN_PRESETS},
     "merf": {**MERF_PRESETS},
-    "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"]},
+    "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"], "hvae": HVAE_PRESETS["hvae"]},
 }
 """What a recipe calls a model → its presets; the kind of numbers says which architecture a preset is of."""
 
 ARCHITECTURES = {
     DpganConfig: "dpgan",
     GanConfig: "gan",
+    HvaeConfig: "hvae",
     MerfConfig: "merf",
     VaeConfig: "vae",
     VaeFlowConfig: "vaeflow",
