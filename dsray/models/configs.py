@@ -56,6 +56,36 @@ class VaeConfig:
 
 
 @dataclass(frozen=True)
+class VaeFlowConfig(VaeConfig):
+    """A conditional VAE and a rectified flow to its latents, which is trained with the last images."""
+
+    flow_share: float = 0.3  # of the images
+    flow_width: int = 256
+    flow_blocks: int = 3
+    draws: int = 4  # times and noises of each latent in a step
+    solver_steps: int = 32  # of Heun's method, two evaluations each
+
+
+@dataclass(frozen=True)
+class HvaeConfig:
+    """A conditional VAE with groups of latents at every resolution, and a likelihood of grey levels."""
+
+    images: int
+    batch: int = 64
+    latent: int = 4  # channels of a group
+    width: int = 64
+    blocks: int = 2  # groups a resolution
+    embedding: int = 16
+    components: int = 5  # of each pixel's likelihood
+    rate_start: float = 1e-3
+    rate_end: float = 1e-4
+    beta2: float = 0.99
+    warm_up: float = 0.1  # share of the images over which the weight of the KL rises to 1
+    clip: float = 300.0  # greatest norm of a step's gradient
+    ema_images: float = 2000.0
+
+
+@dataclass(frozen=True)
 class MerfConfig:
     """A private conditional generator, matched to one noisy mean embedding. A batch is made, not read."""
 
@@ -111,6 +141,27 @@ VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
     "quick": VaeConfig(images=60_000),
 }
+VAEFLOW_PRESETS = {
+    "tiny": VaeFlowConfig(images=1280, batch=32, latent=8, width=16, embedding=8, flow_width=32, solver_steps=8),
+    "best": VaeFlowConfig(
+        images=6_000_000,
+        batch=256,
+        latent=64,
+        width=256,
+        blocks=2,
+        rate_start=1e-3,
+        rate_end=3e-5,
+        ema_images=50_000.0,
+        flow_width=1024,
+        flow_blocks=4,
+    ),
+}
+HVAE_PRESETS = {
+    "tiny": HvaeConfig(images=1280, batch=32, latent=2, width=16, blocks=1, embedding=8, components=2),
+    "hvae": HvaeConfig(
+        images=20_000_000, batch=128, latent=8, width=256, blocks=8, components=10, ema_images=100_000.0
+    ),
+}
 MERF_PRESETS = {
     "tiny": MerfConfig(
         images=640, batch=32, latent=8, width=16, embedding=8, modes=3, frequencies=50, epsilon=100.0, delta=1e-3
@@ -124,15 +175,25 @@ DPGAN_PRESETS = {
     "quick": DpganConfig(images=400_000),
 }
 
-FAMILIES: dict[str, dict[str, GanConfig | DcganConfig | VaeConfig | MerfConfig | DpganConfig]] = {
+Config = DcganConfig | DpganConfig | GanConfig | HvaeConfig | MerfConfig | VaeConfig
+
+FAMILIES: dict[str, dict[str, Config]] = {
     "dpgan": {**DPGAN_PRESETS},
     "gan": {**GAN_PRESETS, "dcgan": DCGAN_PRESETS["dcgan"]},
     "merf": {**MERF_PRESETS},
-    "vae": {**VAE_PRESETS},
+    "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"], "hvae": HVAE_PRESETS["hvae"]},
 }
 """What a recipe calls a model → its presets; the kind of numbers says which architecture a preset is of."""
 
-ARCHITECTURES = {DcganConfig: "dcgan", DpganConfig: "dpgan", GanConfig: "gan", MerfConfig: "merf", VaeConfig: "vae"}
+ARCHITECTURES = {
+    DcganConfig: "dcgan",
+    DpganConfig: "dpgan",
+    GanConfig: "gan",
+    HvaeConfig: "hvae",
+    MerfConfig: "merf",
+    VaeConfig: "vae",
+    VaeFlowConfig: "vaeflow",
+}
 """Numbers → the module of dsray.models that they are for."""
 
 JUDGES = {"gan"}
