@@ -86,16 +86,14 @@ def ours(family: str, preset: str, seed: int, seconds: float, threads: int) -> t
         config = architecture.Config(**{**numbers, "images": count})
         return architecture.start(config, images, labels, 10, seed, "cpu")
 
-    trial = start(10**7)
-    warm, steps = 10, 30
-    for step in range(warm):
-        trial.step(step, 0, 1, loop.alone)
+    trial, warm, step = start(10**7), 5, 0
     begin = time.perf_counter()
-    while time.perf_counter() - begin < 0.04 * seconds or steps == 30:
-        for step in range(steps - 20, steps):
-            trial.step(step, 0, 1, loop.alone)
-        steps += 20
-    step_s = (time.perf_counter() - begin) / (steps - 30)
+    while step < 2 * warm or time.perf_counter() - begin < 0.04 * seconds:
+        trial.step(step, 0, 1, loop.alone)
+        step += 1
+        if step == warm:  # the first ones are slow
+            begin = time.perf_counter()
+    step_s = (time.perf_counter() - begin) / (step - warm)
     begin = time.perf_counter()
     trial.weights()  # a mixture is fitted
     ending_s = time.perf_counter() - begin

@@ -31,8 +31,9 @@ PATH = "line"
 Shape = tuple[int, int, int]
 
 _LEAST_VARIANCE = float(np.exp(-12.0))  # log σ ≥ -6, as in the σ-VAE's paper
-_MOST_LATENTS = 2000  # rows of a class that the mixture is fitted to
-_DRAWS = 2  # of each row's posterior
+_LATENTS = 6000  # of a class that the mixture is fitted to, about: a draw of each row's posterior, of few rows more
+_MOST_DRAWS = 4
+_ROWS_A_NUMBER = 2  # that a component needs for each latent number: with fewer, samples gather about single rows
 _PRIOR = ("weight", "mean", "root")
 
 
@@ -124,13 +125,15 @@ class Training:
         rows_N = torch.nonzero(self.feed.labels_N == number)[:, 0].cpu().numpy()
         if len(rows_N) == 0:
             return prior.standard(config.latent, config.components)
-        rows_N = rows_N[rng.permutation(seed, "prior rows", len(rows_N))][:_MOST_LATENTS]
+        components = min(config.components, len(rows_N) // (_ROWS_A_NUMBER * config.latent))
+        rows_N = rows_N[rng.permutation(seed, "prior rows", len(rows_N))][:_LATENTS]
+        draws = min(_MOST_DRAWS, _LATENTS // len(rows_N))
         found = [net.encode(to_float(self.feed.images_NCHW[rows_N[i : i + 256]])) for i in range(0, len(rows_N), 256)]
         mean_ND, spread_ND = (torch.cat(part).double().cpu().numpy() for part in zip(*found, strict=True))
-        draws = rng.normal(seed, "prior", rows_N.astype(np.uint64), draws=_DRAWS * config.latent)
-        noise_NSD = draws.reshape(len(rows_N), _DRAWS, config.latent)
+        noise_NX = rng.normal(seed, "prior", rows_N.astype(np.uint64), draws=draws * config.latent)
+        noise_NSD = noise_NX.reshape(len(rows_N), draws, config.latent)
         z_ND = (mean_ND[:, None] + np.exp(0.5 * spread_ND)[:, None] * noise_NSD).reshape(-1, config.latent)
-        return prior.padded(prior.fit(z_ND, config.components, seed), config.components)
+        return prior.padded(prior.fit(z_ND, components, seed), config.components)
 
 
 def start(
