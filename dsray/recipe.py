@@ -106,7 +106,8 @@ class Synthesis(Model):
 
     preset: str = Field("quick", description="A preset of the architecture.")
     rows: int = Field(1000, ge=1, description="Synthetic rows; with `classes` their sum.")
-    workers: int = Field(1, ge=1, description="Training workers.")
+    workers: int | tuple[int, int] = Field(1, description="Training workers; or `[least, most]`, which join and leave "
+                                           "as the cluster has room. They don't change what is made.")  # fmt: skip
     seed: int | None = Field(None, ge=0, description="Seed of training and sampling; default: the recipe's.")
     truncation: float = Field(1, gt=0, le=1, description="Scale of the noise: below 1, better and more alike.")
     classes: ByLabel[Annotated[int, Field(ge=0)]] = Field({}, description="Label → rows; without it all alike.")
@@ -122,6 +123,14 @@ class Synthesis(Model):
         if data.get("rows", sum(counts)) != sum(counts):
             raise ValueError(f"`rows` says {data['rows']}, but `classes` add up to {sum(counts)}: leave `rows` out")
         return {**data, "rows": sum(counts)}
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _some(cls, workers: Any) -> Any:
+        pair = list(workers) if isinstance(workers, list | tuple) else [workers, workers]
+        if [type(number) for number in pair] != [int, int] or not 1 <= pair[0] <= pair[1]:
+            raise ValueError("give a number from 1, or `[least, most]` of them")
+        return workers
 
 
 class Limit(Model):
