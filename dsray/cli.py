@@ -71,10 +71,16 @@ def parser() -> argparse.ArgumentParser:
         new.add_argument("--cpus", type=int, help="cores of the local Ray; default: all")
         return new
 
+    def with_accept(new: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        new.add_argument("--accept", metavar="REASON", help="release synthetic rows although gates fail; the card and "
+                         "the report say why")  # fmt: skip
+        return new
+
     demo = with_cluster(verb("demo", _demo, "build a dataset from a local web gallery of handwritten digits"))
     demo.add_argument("--port", type=int, default=8900, help="the gallery's port (8900)")
-    demo.add_argument("--limit", type=int, help="serve only so many digits")
+    with_accept(demo).add_argument("--limit", type=int, help="serve only so many digits")
     run = with_cluster(with_recipe(verb("run", _run, "bring a dataset up to date with its recipe")))
+    with_accept(run)
     run.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew: all that "
                      "is known (the default), or what is due by its schedule")  # fmt: skip
     crawl = verb("crawl", _crawl, "fetch a recipe's web sources only, or say how that stands")
@@ -93,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     submit = with_recipe(verb("submit", _submit, "run a recipe on a Ray cluster through its Jobs API"))
     submit.add_argument("--address", required=True, help="the cluster's dashboard, http://host:8265")
     submit.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew")
-    submit.add_argument("--no-wait", action="store_true", help="return when the job is accepted")
+    with_accept(submit).add_argument("--no-wait", action="store_true", help="return when the job is accepted")
     show = with_lake(verb("show", _show, "what a release is made of"))
     show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest; without it: all datasets")
     show.add_argument("--quarantine", nargs="?", const="", metavar="RULE", help="why rows were dropped, with examples "
@@ -170,7 +176,8 @@ def _build(recipe: "Recipe", store: "Store", options: argparse.Namespace, recraw
     screen = console.console_of()
     lines = console.Lines(screen)
     try:
-        outcome = build.run(recipe, store, lines, address=options.address, cpus=options.cpus, recrawl=recrawl)
+        outcome = build.run(recipe, store, lines, address=options.address, cpus=options.cpus, recrawl=recrawl,
+                            accept=options.accept)  # fmt: skip
     finally:
         lines.stop()
     console.summary(screen, outcome)
@@ -249,6 +256,7 @@ def _submit(options: argparse.Namespace) -> None:
             "Name one in the recipe (`lake: s3://bucket/prefix`) or by --lake.",
         )
     arguments = ["--lake", lake, *(["--recrawl", options.recrawl] if options.recrawl else [])]
+    arguments += ["--accept", options.accept] if options.accept is not None else []
     job = submit(options.recipe, options.address, arguments, print, follow=not options.no_wait)
     print(f"Job {job} on {options.address}" + (" was accepted." if options.no_wait else " is done."))
 

@@ -24,6 +24,7 @@ from pydantic import (
 from dsray import kinds, plugin
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
+from dsray.evaluation import Evaluate
 from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
 
@@ -95,22 +96,6 @@ class Synthesis(Model):
     rows: int = Field(1000, ge=1, description="Synthetic rows.")
     workers: int = Field(1, ge=1, description="Training workers.")
     seed: int | None = Field(None, ge=0, description="Seed of training and sampling; default: the recipe's.")
-
-
-class Limit(Model):
-    """A gate: the score must be at least `min` and at most `max`."""
-
-    min: float | None = None
-    max: float | None = None
-
-
-class Evaluate(Model):
-    gates: dict[Literal["usefulness", "copies", "distance"], Limit] = Field(
-        {"usefulness": Limit(min=0.85), "copies": Limit(max=0.02)},
-        description="usefulness: accuracy of train-on-synthetic over train-on-real; copies: share of copied rows; "
-        "distance: Fréchet distance over the real-against-real floor.",
-    )
-    seeds: int = Field(3, ge=1, le=20, description="Classifiers trained for each usefulness score.")
 
 
 class Release(Model):

@@ -2,9 +2,10 @@
 
 models/<key>/model.safetensors   what sampling needs
 models/<key>/checkpoints/        <step>.safetensors while training (the last two stay), <step>.json with the curve,
-                                 <step>.png with a sample grid
+                                 <step>.png with a sample grid, <step>.npy with some samples to measure
 """
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ VERSION = 1
 
 _KEPT_CHECKPOINTS = 2
 _GRID_ROWS = 6
+_SAMPLES, _SAMPLE_BYTES = 512, 2**24  # of a checkpoint, at most
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         raise DsrayError(f"Training {name} ended without a model.", "Run again to go on from its last checkpoint.")
     data = work.store.read(_model_name(step.key))
     receipt = Receipt(_model_name(step.key), keys.digest(data), 0, len(data), {})
-    details = {"curve": curve(work.store, step.key), "grids": grids(work.store, step.key), "workers": workers}
+    details = {
+        "curve": curve(work.store, step.key), "grids": grids(work.store, step.key),
+        "samples": grids(work.store, step.key, "npy"), "workers": workers, "private": _private(step, data),
+    }  # fmt: skip
     return step.manifest([receipt], {}, details)
 
 
@@ -132,7 +137,7 @@ def loop(job: Training, worker: "Worker") -> None:
 
     def save(number: int, state: Mapping[str, "Tensor"]) -> None:
         if worker.rank == 0:
-            weights, request = training.weights(), _grid_request(job)
+            weights, request = training.weights(), _request(job, images_NHWC[0].nbytes)
             images = draw.sample(architecture, config, weights, *request, job.seed, worker.device)
             checkpoint(job, number, state, points, images)
 
@@ -170,7 +175,9 @@ def checkpoint(
 
     prefix = f"{_checkpoints(job.key)}{number:09d}"
     if job.grid:
-        job.store.create(f"{prefix}.png", grid(images, columns=max(1, len(job.classes))))
+        columns = max(1, len(job.classes))
+        job.store.create(f"{prefix}.png", grid(images[: columns * _GRID_ROWS], columns))
+        job.store.create(f"{prefix}.npy", _array(images))
     job.store.create(f"{prefix}.json", json.dumps(points).encode())
     job.store.create(f"{prefix}.safetensors", _bytes(state))
     old = [e.name for e in job.store.list(_checkpoints(job.key)) if e.name.endswith(".safetensors")][
@@ -197,14 +204,33 @@ def curve(store: Store, key: str, step: int | None = None) -> list[dict[str, flo
     return json.loads(store.read(names[-1])) if names else []
 
 
-def grids(store: Store, key: str) -> list[dict[str, Any]]:
-    """The sample grids of a model, in the order of training."""
-    return [{"step": _number(e.name), "name": e.name} for e in store.list(_checkpoints(key)) if e.name.endswith(".png")]
+def grids(store: Store, key: str, form: str = "png") -> list[dict[str, Any]]:
+    """The sample grids of a model, in the order of training; as `npy` the samples, of which the first are the grid."""
+    names = [entry.name for entry in store.list(_checkpoints(key)) if entry.name.endswith(f".{form}")]
+    return [{"step": _number(name), "name": name} for name in names]
 
 
-def _grid_request(job: Training) -> tuple[Any, Any]:
+def _private(step: Step, data: bytes) -> dict[str, Any] | None:
+    """What a model's weights say was spent of its rows' privacy."""
+    from safetensors.numpy import load
+
+    from dsray.models import privacy
+
+    accountant = privacy.ACCOUNTANTS.get(step.params["architecture"])
+    found = privacy.spent(load(data)) if accountant else None
+    return {**found, "accountant": accountant} if found else None
+
+
+def _array(images: Any) -> bytes:
+    out = io.BytesIO()
+    np.save(out, images, allow_pickle=False)
+    return out.getvalue()
+
+
+def _request(job: Training, size: int) -> tuple[Any, Any]:
+    """Classes and indices of the samples at a checkpoint, where one has `size` bytes."""
     classes = max(1, len(job.classes))
-    count = classes * _GRID_ROWS
+    count = max(classes * _GRID_ROWS, min(_SAMPLES, _SAMPLE_BYTES // size))
     return np.arange(count, dtype=np.int64) % classes, np.arange(count, dtype=np.int64)
 
 
