@@ -107,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     export = with_lake(verb("export", _export, "copy a release into a folder of plain files"))
     export.add_argument("release", help="digits@v3, or digits for the newest")
     export.add_argument("folder", type=Path, nargs="?", help="default: named after the release")
+    export.add_argument("--format", choices=["parquet", "png"], default="parquet", help="parquet, as it lies on the "
+                        "lake, or png: split/label/id.png, metadata.csv and sheets of samples")  # fmt: skip
     lake = verb("lake", _lake, "the embedded S3 server of this folder, and what is on a lake")
     lake.add_argument("what", choices=["up", "down", "ls"])
     lake.add_argument("prefix", nargs="?", default="", help="(ls) only names that begin so")
@@ -274,12 +276,13 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from dsray import dataset
+    from dsray import dataset, pictures
 
     with _opened(options) as store:
         version = dataset.find(store, options.release)
-        folder = options.folder or Path(f"{version.dataset}-v{version.number}")
-        files = dataset.export(version, folder)
+        plain = options.format == "png"
+        folder = options.folder or Path(f"{version.dataset}-v{version.number}" + ("-png" if plain else ""))
+        files = (pictures if plain else dataset).export(version, folder)
     print(f"{len(files)} files are in {folder}/")
 
 
