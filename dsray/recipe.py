@@ -25,6 +25,7 @@ from pydantic import (
 from dsray import kinds, plugin
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
+from dsray.evaluation import Evaluate
 from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
 
@@ -131,22 +132,6 @@ class Synthesis(Model):
         if [type(number) for number in pair] != [int, int] or not 1 <= pair[0] <= pair[1]:
             raise ValueError("give a number from 1, or `[least, most]` of them")
         return workers
-
-
-class Limit(Model):
-    """A gate: the score must be at least `min` and at most `max`."""
-
-    min: float | None = None
-    max: float | None = None
-
-
-class Evaluate(Model):
-    gates: dict[Literal["usefulness", "copies", "distance"], Limit] = Field(
-        {"usefulness": Limit(min=0.85), "copies": Limit(max=0.02)},
-        description="usefulness: accuracy of train-on-synthetic over train-on-real; copies: share of copied rows; "
-        "distance: Fréchet distance over the real-against-real floor.",
-    )
-    seeds: int = Field(3, ge=1, le=20, description="Classifiers trained for each usefulness score.")
 
 
 class Release(Model):
