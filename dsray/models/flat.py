@@ -18,6 +18,7 @@ class Flat:
         self.mean_P = torch.zeros_like(self.vector_P)
         self.square_P = torch.zeros_like(self.vector_P)
         self.betas = beta1, beta2
+        self.attempt = 0  # a training that broke tries again with half the rate
         start = 0
         for p in self.parameters:
             p.data = self.vector_P[start : start + p.numel()].view(p.shape)
@@ -36,6 +37,7 @@ class Flat:
     def update(self, gradient_P: Tensor, rate: float, step: int) -> None:
         """One Adam step; `step` counts from 0."""
         beta1, beta2 = self.betas
+        rate *= 0.5**self.attempt
         self.mean_P.lerp_(gradient_P, 1 - beta1)
         self.square_P.mul_(beta2).addcmul_(gradient_P, gradient_P, value=1 - beta2)
         scale = (1 - beta2 ** (step + 1)) ** 0.5 / (1 - beta1 ** (step + 1))
