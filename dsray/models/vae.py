@@ -33,6 +33,7 @@ Shape = tuple[int, int, int]
 _LEAST_VARIANCE = float(np.exp(-12.0))  # log σ ≥ -6, as in the σ-VAE's paper
 _LATENTS = 6000  # of a class that the mixture is fitted to, about: a draw of each row's posterior, of few rows more
 _MOST_DRAWS = 4
+_EM_STEPS = 15  # as good for rows that are held out as 50
 _ROWS_A_NUMBER = 2  # that a component needs for each latent number: with fewer, samples gather about single rows
 _PRIOR = ("weight", "mean", "root")
 
@@ -133,7 +134,7 @@ class Training:
         noise_NX = rng.normal(seed, "prior", rows_N.astype(np.uint64), draws=draws * config.latent)
         noise_NSD = noise_NX.reshape(len(rows_N), draws, config.latent)
         z_ND = (mean_ND[:, None] + np.exp(0.5 * spread_ND)[:, None] * noise_NSD).reshape(-1, config.latent)
-        return prior.padded(prior.fit(z_ND, components, seed), config.components)
+        return prior.padded(prior.fit(z_ND, components, seed, steps=_EM_STEPS), config.components)
 
 
 def start(
