@@ -62,7 +62,7 @@ class Own(Model):
 
 
 class Finish(Own):
-    """A step of your own: a pure function of (array, **options, **files) that keeps shape and type."""
+    """A step of your own: a pure function of (array, **options) that keeps shape and type."""
 
     files: dict[Name, str] = Field({}, description="Option → file that it gets the bytes of: a path, file:///... or "
                                    "s3://... Another content makes the samples again.")  # fmt: skip

@@ -165,7 +165,7 @@ def _restored(task: Task, pixels_HWC: Pixels, weights: bytes, open_HW: NDArray[n
             f"The weights are for {trained_for} with {channels} channels, not {task} with {pixels_HWC.shape[2]}.",
             "Name the file that was trained for this step and `render.mode`.",
         )
-    given = to_float(torch.from_numpy(np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))))
+    given = to_float(torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy()))
     open = torch.from_numpy(open_HW)[None]
     given = given * (1 - open) if task == "inpaint" else given
     restored: Pixels = to_uint8(net(given[None], open[None]))[0]
