@@ -97,9 +97,10 @@ def stages(
 def check(recipe: Recipe) -> None:
     """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
     synthesize.check(recipe)
-    steps = recipe.augment.own if recipe.augment else []
+    steps = [*recipe.render.own, *(recipe.augment.own if recipe.augment else [])]
     for function in (*recipe.measure.signals.values(), *(own.function for own in steps)):
         plugin.load(function)
+    render.steps(recipe)
     label.check(recipe)
     evaluate.check(recipe)
 

@@ -72,6 +72,23 @@ class Own(Model):
         return name
 
 
+class Finish(Own):
+    """A step of your own: a pure function of (array, **options) that keeps shape and type."""
+
+    files: dict[Name, str] = Field({}, description="Option → file that it gets the bytes of: a path, file:///... or "
+                                   "s3://... Another content makes the samples again.")  # fmt: skip
+
+
+class Render(Model):
+    """The samples' one form; a kind says what there is to say of it."""
+
+    own: list[Finish] = Field([], description="Steps of your own on the canonical array, before it is encoded.")
+
+    def spec(self) -> dict[str, Any]:
+        """What the kind reads."""
+        return self.model_dump(mode="json", exclude={"own"})
+
+
 class Augment(Model):
     """Copies of training samples; a kind adds its transforms."""
 
@@ -162,7 +179,7 @@ class Recipe(Model):
     label: list[Labeller] = Field([], description="Labellers, asked in order.")
     combine: Combine = Field("precedence", description="How votes become a label: the first, the most, or a model.")
     select: Select = Field(Select(), description="Rules, duplicates, splits.")
-    render: Model = Field(Model(), description="The samples' one form.")
+    render: Render = Field(Render(), description="The samples' one form.")
     augment: Augment | None = Field(None, description="Copies of training rows; without it none.")
     synthesize: dict[Family, Synthesis] = Field({}, description="Models; merf and dpgan are private.")
     evaluate: Evaluate = Field(Evaluate(), description="Scores and gates of synthetic rows.")
@@ -224,6 +241,7 @@ def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
         raise ValueError(f"a signal cannot be named '{taken[0]}': the kind {kind} has one of that name")
     drop = drop_of(of_kind.BOUNDS, of_kind.MEANINGS | own, of_kind.FLAGS)
     select = create_model("Select", __base__=Select, drop=(drop, Field(drop(), description=_words(Select, "drop"))))
+    render = create_model("Render", __base__=(of_kind.Render, Render), __doc__=of_kind.Render.__doc__)
     policy = create_model("Policy", __base__=(of_kind.Augment, Policy), __doc__=Policy.__doc__)
     augment = create_model(
         "Augment",
@@ -235,7 +253,7 @@ def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
         "Recipe",
         __base__=Recipe,
         select=(select, Field(select(), description=_words(Recipe, "select"))),
-        render=(of_kind.Render, Field(of_kind.Render(), description=_words(Recipe, "render"))),
+        render=(render, Field(render(), description=_words(Recipe, "render"))),
         augment=(augment | None, Field(None, description=_words(Recipe, "augment"))),
     )
 
