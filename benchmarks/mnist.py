@@ -21,4 +21,4 @@ def mnist(folder: Path = FOLDER) -> Digits:
 
 
 def _idx(path: Path, header: int) -> NDArray[np.uint8]:
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+    return np.frombuffer(bytearray(gzip.decompress(path.read_bytes())), np.uint8, offset=header)

@@ -23,6 +23,20 @@ class GanConfig:
 
 
 @dataclass(frozen=True)
+class DcganConfig:
+    """A class-conditional DCGAN with the numbers of Radford et al. 2015."""
+
+    images: int  # real images seen in the whole training
+    batch: int = 128  # global, over all workers
+    latent: int = 100  # numbers of noise
+    width: int = 128  # channels at the smallest resolution; each doubling of the side halves them
+    rate_start: float = 2e-4  # Adam
+    rate_end: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+
+
+@dataclass(frozen=True)
 class VaeConfig:
     """A conditional VAE and the mixture that is fitted to its latents."""
 
@@ -119,6 +133,10 @@ GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
     "quick": GanConfig(images=40_000),
 }
+DCGAN_PRESETS = {
+    "tiny": DcganConfig(images=640, batch=32, latent=16, width=16),
+    "dcgan": DcganConfig(images=60_000),
+}
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
     "quick": VaeConfig(images=60_000),
@@ -157,15 +175,18 @@ DPGAN_PRESETS = {
     "quick": DpganConfig(images=400_000),
 }
 
-FAMILIES: dict[str, dict[str, GanConfig | VaeConfig | HvaeConfig | MerfConfig | DpganConfig]] = {
+Config = DcganConfig | DpganConfig | GanConfig | HvaeConfig | MerfConfig | VaeConfig
+
+FAMILIES: dict[str, dict[str, Config]] = {
     "dpgan": {**DPGAN_PRESETS},
-    "gan": {**GAN_PRESETS},
+    "gan": {**GAN_PRESETS, "dcgan": DCGAN_PRESETS["dcgan"]},
     "merf": {**MERF_PRESETS},
     "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"], "hvae": HVAE_PRESETS["hvae"]},
 }
 """What a recipe calls a model → its presets; the kind of numbers says which architecture a preset is of."""
 
 ARCHITECTURES = {
+    DcganConfig: "dcgan",
     DpganConfig: "dpgan",
     GanConfig: "gan",
     HvaeConfig: "hvae",
@@ -174,3 +195,9 @@ ARCHITECTURES = {
     VaeFlowConfig: "vaeflow",
 }
 """Numbers → the module of dsray.models that they are for."""
+
+JUDGES = {"gan"}
+"""Architectures whose weights hold the discriminator: they have `judge`."""
+
+PRIVATE = {"dpgan", "merf"}
+"""Architectures whose samples must not be compared with the training rows, or what they promise is gone."""
