@@ -25,6 +25,7 @@ from pydantic import (
 from dsray import kinds, plugin
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
+from dsray.evaluation import Evaluate
 from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
 
@@ -123,7 +124,8 @@ class Synthesis(Model):
 
     preset: str = Field("quick", description="A preset of the architecture.")
     rows: int = Field(1000, ge=1, description="Synthetic rows; with `classes` their sum.")
-    workers: int = Field(1, ge=1, description="Training workers.")
+    workers: int | tuple[int, int] = Field(1, description="Training workers; or `[least, most]`, which join and leave "
+                                           "as the cluster has room. They don't change what is made.")  # fmt: skip
     seed: int | None = Field(None, ge=0, description="Seed of training and sampling; default: the recipe's.")
     truncation: float = Field(1, gt=0, le=1, description="Scale of the noise: below 1, better and more alike.")
     classes: ByLabel[Annotated[int, Field(ge=0)]] = Field({}, description="Label → rows; without it all alike.")
@@ -140,21 +142,13 @@ class Synthesis(Model):
             raise ValueError(f"`rows` says {data['rows']}, but `classes` add up to {sum(counts)}: leave `rows` out")
         return {**data, "rows": sum(counts)}
 
-
-class Limit(Model):
-    """A gate: the score must be at least `min` and at most `max`."""
-
-    min: float | None = None
-    max: float | None = None
-
-
-class Evaluate(Model):
-    gates: dict[Literal["usefulness", "copies", "distance"], Limit] = Field(
-        {"usefulness": Limit(min=0.85), "copies": Limit(max=0.02)},
-        description="usefulness: accuracy of train-on-synthetic over train-on-real; copies: share of copied rows; "
-        "distance: Fréchet distance over the real-against-real floor.",
-    )
-    seeds: int = Field(3, ge=1, le=20, description="Classifiers trained for each usefulness score.")
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _some(cls, workers: Any) -> Any:
+        pair = list(workers) if isinstance(workers, list | tuple) else [workers, workers]
+        if [type(number) for number in pair] != [int, int] or not 1 <= pair[0] <= pair[1]:
+            raise ValueError("give a number from 1, or `[least, most]` of them")
+        return workers
 
 
 class Release(Model):

@@ -95,6 +95,11 @@ class Training:
         follow(self.average_P, self.g.vector_P, self.batch, config.ema_images, share)
         return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_T.tolist(), strict=True))
 
+    def collapsed(self, told: dict[str, float]) -> bool:
+        """The discriminator is flat around the generator's images, or tells all pairs apart beyond doubt: its slope,
+        all that the generator learns from, says nothing. R2 is about 0.2 at the start of a training."""
+        return told["r2"] < 1e-8 or told["d_loss"] < 1e-4
+
     def state(self) -> dict[str, Tensor]:
         return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}
 
