@@ -41,7 +41,7 @@ class Config:
     images: int = 60_000  # seen in the whole training
     batch: int = 32
     width: int = 32
-    blocks: int = 2  # residual blocks a stage, of three
+    blocks: int = 1  # residual blocks a stage, of three
     noise_low: float = 5.0  # standard deviation in grey levels; each image has its own
     noise_high: float = 75.0
     hole: float = 0.5  # greatest share of a side that a hole has

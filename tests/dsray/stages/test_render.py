@@ -108,7 +108,7 @@ def test_the_page_on_restoration_trains_a_denoiser_that_a_recipe_uses(tmp_path, 
     monkeypatch.chdir(tmp_path)
     clean = np.stack([drawing(seed) for seed in range(200)])
     np.save("clean.npy", clean[..., None])
-    exec(files["train_denoiser.py"].replace("60_000", "1_000, batch=16, width=16, blocks=1, ema_images=100"), {})
+    exec(files["train_denoiser.py"].replace("60_000", "1_000, batch=16, width=16, ema_images=100"), {})
     noise = np.random.default_rng(0).normal(0, 30, (5, 28, 28))
     noisy = (clean[:5] + noise).clip(0, 255).astype(np.uint8)
     scans = recipe.parse(files["scans.yaml"])
