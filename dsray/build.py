@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dsray import models, plugin
+from dsray import plugin
 from dsray.errors import RecipeError
 from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
@@ -96,11 +96,11 @@ def stages(
 
 def check(recipe: Recipe) -> None:
     """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
-    for name, wanted in recipe.synthesize.items():
-        models.preset(name, wanted.preset)
-    steps = recipe.augment.own if recipe.augment else []
+    synthesize.check(recipe)
+    steps = [*recipe.render.own, *(recipe.augment.own if recipe.augment else [])]
     for function in (*recipe.measure.signals.values(), *(own.function for own in steps)):
         plugin.load(function)
+    render.steps(recipe)
     label.check(recipe)
     evaluate.check(recipe)
 
