@@ -93,6 +93,8 @@ class Curve:
     checkpoints: Sequence[Checkpoint] = ()
     over_time: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """What was measured of the checkpoints' samples: name → (images seen, value)."""
+    turns: Sequence[str] = ()
+    """Where it broke and turned back, in sentences."""
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def full(text: str = "plain", url: str = "https://example.org/a/7.png") -> Repor
                 points,
                 [Checkpoint(64, SHEET), Checkpoint(128, None)],
                 {text: [(64, 3.0), (128, 2.0)], "floor": [(64, 1.0), (128, 1.0)]},
+                [text],
             )
         ],
         walks=[Walk(text, SHEET)],
