@@ -93,6 +93,8 @@ class Curve:
     checkpoints: Sequence[Checkpoint] = ()
     over_time: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     """What was measured of the checkpoints' samples: name → (images seen, value)."""
+    turns: Sequence[str] = ()
+    """Where it broke and turned back, in sentences."""
 
 
 @dataclass(frozen=True)
@@ -266,14 +268,15 @@ def _sections(r: Report) -> list[tuple[str, str, bool]]:
     ]
 
 
-def _compared(scores: Sequence[Score]) -> list[tuple[Score, bool, list[Score | None]]]:
-    """A row a score: (the first model's, whether all were measured alike, one a model or None)."""
+def _compared(scores: Sequence[Score]) -> list[tuple[Score, bool, bool, list[Score | None]]]:
+    """A row a score: (the first model's, whether all were measured alike, and as the row before, one a model)."""
     models = _once(s.model for s in scores)
-    found = []
+    found: list[tuple[Score, bool, bool, list[Score | None]]] = []
     for name in _once(s.name for s in scores):
         by_model = {s.model: s for s in scores if s.name == name}
-        alike = len({s.measured for s in by_model.values()}) == 1
-        found.append((next(iter(by_model.values())), alike, [by_model.get(model) for model in models]))
+        first, alike = next(iter(by_model.values())), len({s.measured for s in by_model.values()}) == 1
+        told = bool(found) and found[-1][1] and found[-1][0].measured == first.measured
+        found.append((first, alike, told, [by_model.get(model) for model in models]))
     return found
 
 

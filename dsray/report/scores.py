@@ -69,10 +69,11 @@ def _usefulness(use: Scores) -> Line:
 
 def _distance(distance: Scores) -> Line:
     return Line(
-        "distance", "distance", f"{distance['distance']:.2f}",
-        f"real against real {distance['floor']:.2f}; excess {distance['excess']:.3f} of the real rows' variance",
+        "distance", "distance", _signed(distance["excess"]),
+        f"Fréchet distance {distance['distance']:.2f}, real against real {distance['floor']:.2f}",
         f"n = {distance['n']:,}, {distance['extractor']}",
-        "Fréchet distance to held-out real rows, in features of small networks that learned from real rows; not FID.",
+        "By how much the Fréchet distance to held-out real rows exceeds that of other real rows, over the variance of "
+        "real rows; in features of small networks that learned from real rows, so it is not FID.",
     )  # fmt: skip
 
 
@@ -86,8 +87,8 @@ def _copies(copies: Scores) -> Line:
 
 def _kid(kid: Scores) -> Iterator[Line]:
     yield Line(
-        "kid", "KID", f"{kid['kid']:.3f} ± {kid['std']:.3f}",
-        f"real against real {kid['floor']:.3f} ± {kid['floor_std']:.3f}",
+        "kid", "KID", f"{_signed(kid['kid'])} ± {kid['std']:.3f}",
+        f"real against real {_signed(kid['floor'])} ± {kid['floor_std']:.3f}",
         f"n = {kid['n']:,}, {kid['subsets']} subsets of {kid['subset_size']:,}, {kid['extractor']}",
         "Kernel distance without bias in n; a good model is as near as other real rows are.",
     )  # fmt: skip
@@ -172,11 +173,16 @@ def _membership(attacks: Scores) -> Iterator[Line]:
 def _alarm(score: Scores, usual: str) -> str:
     """Whether it cried, what is usual, and what its controls say of it."""
     cried = "alarm" if score["alarm"] else "no alarm"
-    planted = [control for control in score["controls"] if control["planted"] > 0]
-    heard = ", ".join(f"{c['planted']:.0%} {'found' if c['alarm'] else 'missed'}" for c in planted)
-    false = "" if all(c["planted"] or not c["alarm"] for c in score["controls"]) else ", cried at new rows"
-    doubt = "" if score["trusted"] else "; unreliable with so few rows"
-    return f"{cried}, {usual}; planted copies: {heard}{false}{doubt}"
+    if score["trusted"]:
+        return f"{cried}, {usual}; planted copies are found"
+    controls = sorted(score["controls"], key=lambda control: control["planted"])
+    wrong = [f"{c['planted']:.0%} of copies missed" if c["planted"] else "cries at new rows"
+             for c in controls if c["alarm"] != (c["planted"] > 0)]  # fmt: skip
+    return f"{cried}, {usual}; unreliable with so few rows: {', '.join(wrong)}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
 
 
 _WORDS = {

@@ -235,10 +235,12 @@ def _curve(model: str, manifest: Manifest, made: Made, work: Work) -> page.Curve
         for g in manifest.details["grids"] if work.store.head(g["name"])
     ]  # fmt: skip
     seen = _seen(made).get(model, {}).get("over_time", [])
-    names = {"synthetic against real": "distance", "real against real": "floor"}
+    names = {"distance": "distance", "real against real": "floor"}
     over_time = {name: [(p["images"], p[key]) for p in seen] for name, key in names.items() if seen}
-    losses = [{k: v for k, v in point.items() if k != "step"} for point in points]
-    return page.Curve(model, losses, grids, over_time)
+    losses = [{k: v for k, v in point.items() if k not in ("step", "attempt")} for point in points]
+    turns = [f"Step {turn['step']:,}: {turn['why']}; it went on from step {turn['to']:,}."
+             for turn in manifest.details.get("turns", [])]  # fmt: skip
+    return page.Curve(model, losses, grids, over_time, turns)
 
 
 def _seen(made: Made) -> dict[str, Any]:

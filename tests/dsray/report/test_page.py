@@ -84,6 +84,7 @@ def full(text: str = "plain", url: str = "https://example.org/a/7.png") -> Repor
                 points,
                 [Checkpoint(64, SHEET), Checkpoint(128, None)],
                 {text: [(64, 3.0), (128, 2.0)], "floor": [(64, 1.0), (128, 1.0)]},
+                [text],
             )
         ],
         walks=[Walk(text, SHEET)],
@@ -247,7 +248,7 @@ def test_models_stand_side_by_side_and_what_was_measured_alike_is_said_once() ->
     other = [found[0], replace(found[1], measured="n = 100")]
     assert Seen(render(replace(full(), scores=other))).text.count("n = 100") == 1
     (row,) = page._compared(other)
-    assert [cell.value if cell else None for cell in row[2]] == ["1", "2"] and not row[1]
+    assert [cell.value if cell else None for cell in row[3]] == ["1", "2"] and not row[1] and not row[2]
 
 
 def test_an_accepted_release_says_why() -> None:
