@@ -27,10 +27,7 @@ class Flat:
         self, loss: Tensor, told: Sequence[Tensor], reduce: Reduce, retain: bool = False
     ) -> tuple[Tensor, list[float]]:
         """d loss / d parameters [P] and the scalars `told`, both averaged over the workers in one go."""
-        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=retain)
-        told_T = torch.stack([t.detach() for t in told])
-        both = reduce(torch.cat([*(g.reshape(-1) for g in gradients), told_T]))
-        return both[: -len(told)], both[-len(told) :].tolist()
+        return together(torch.autograd.grad(loss, self.parameters, retain_graph=retain), told, reduce)
 
     @torch.no_grad()
     def update(self, gradient_P: Tensor, rate: float, step: int) -> None:
@@ -51,6 +48,13 @@ class Flat:
     def load(self, name: str, state: dict[str, Tensor]) -> None:
         for key, mine in self.state(name).items():
             mine.copy_(state[key])
+
+
+def together(gradients: Sequence[Tensor], told: Sequence[Tensor], reduce: Reduce) -> tuple[Tensor, list[float]]:
+    """Gradients as one vector [P] and the scalars `told`, averaged over the workers in one go."""
+    told_T = torch.stack([t.detach() for t in told])
+    both = reduce(torch.cat([*(g.reshape(-1) for g in gradients), told_T]))
+    return both[: -len(told)], both[-len(told) :].tolist()
 
 
 @torch.no_grad()
