@@ -15,7 +15,7 @@ from dsray.models import losses
 from dsray.models.configs import GAN_PRESETS, GanConfig
 from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed
-from dsray.models.flat import Flat, Reduce, follow, named, together
+from dsray.models.flat import Flat, Reduce, averaged, follow, named
 from dsray.models.nets import Painter, Reader, seeded
 from dsray.models.slopes import PLAIN, Pass, Slopes
 
@@ -79,7 +79,7 @@ class Training:
         penalties = [half.square().sum() * weight for half in seen.images_BCHW.chunk(2)]  # R1, R2
         (slope_2B,) = torch.autograd.grad(loss_d, logits_2B)
         gradients = seen.gradient(self.d.parameters, slope_2B, gamma * weight)
-        gradient_d, told_d = together(gradients, [loss_d, *penalties], reduce)
+        gradient_d, told_d = averaged(gradients, [loss_d, *penalties], reduce)
         self.d.update(gradient_d, rate, step)
 
         with torch.no_grad():
@@ -90,6 +90,11 @@ class Training:
         follow(self.average_P, self.g.vector_P, self.batch, config.ema_images, share)
         return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_d + told_g, strict=True))
 
+    def collapsed(self, told: dict[str, float]) -> bool:
+        """The discriminator is flat around the generator's images, or tells all pairs apart beyond doubt: its slope,
+        all that the generator learns from, says nothing. R2 is about 0.2 at the start of a training."""
+        return told["r2"] < 1e-8 or told["d_loss"] < 1e-4
+
     def state(self) -> dict[str, Tensor]:
         return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}
 
@@ -99,7 +104,10 @@ class Training:
         self.average_P.copy_(state["average"])
 
     def weights(self) -> dict[str, Tensor]:
-        return {**named(self.generator, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
+        """The averaged generator, and the last discriminator: `judge.`."""
+        judge = {f"judge.{name}": tensor for name, tensor in named(self.discriminator, self.d.vector_P).items()}
+        shape = torch.tensor([*self.shape, self.classes])
+        return {**named(self.generator, self.average_P), **judge, "shape": shape}
 
 
 def start(
@@ -122,3 +130,10 @@ def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Modul
     """The network from latents [B, Z] and classes [B] to images, ready to sample."""
     height, width, channels, classes = weights["shape"].tolist()
     return loaded(Generator(config, (height, width, channels), classes), weights, device)
+
+
+def judge(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from images [B, C, H, W] and classes [B] to logits [B]: the greater, the more real."""
+    height, width, channels, classes = weights["shape"].tolist()
+    own = {name.removeprefix("judge."): tensor for name, tensor in weights.items() if name.startswith("judge.")}
+    return loaded(Discriminator(config, (height, width, channels), classes), own, device)

@@ -19,6 +19,7 @@ from dsray.models.nets import Painter, Reader, seeded
 
 Config = VaeConfig
 PRESETS = VAE_PRESETS
+PATH = "line"
 
 Shape = tuple[int, int, int]
 
