@@ -100,7 +100,7 @@ def ours(family: str, preset: str, seed: int, seconds: float, threads: int) -> t
 
     training = start(max(1, int((seconds - ending_s) / step_s)) * trial.batch)
     begin = time.perf_counter()
-    weights = loop.train(training, checkpoints=1)
+    weights = loop.train(training)
     used_s = time.perf_counter() - begin
     digits = np.arange(ROWS) % 10
     made = draw.sample(architecture, training.config, weights, digits, np.arange(ROWS), seed, "cpu")
