@@ -12,7 +12,7 @@ import ray
 
 from dsray.engine.exchange import exchange, hashes, split
 from dsray.engine.shards import Work, map_shards
-from dsray.engine.tasks import run_all
+from dsray.engine.tasks import map_all, run_all
 from dsray.errors import DsrayError, SourceError
 from dsray.lake import shards
 
@@ -146,13 +146,24 @@ def test_tasks_answer_in_order_and_tell_news():
     assert set(heard) <= {(0, "at 3"), (1, "at 1"), (2, "at 2")}
 
 
+def test_results_are_told_as_they_come_and_answered_in_order():
+    told = []
+    assert map_all(lambda x: x * x, [3, 1, 2], told.append) == [9, 1, 4] and sorted(told) == [1, 4, 9]
+
+    def gone(item):
+        raise SourceError("It is gone.", "Find it.")
+
+    with pytest.raises(SourceError, match=r"It is gone\."):
+        map_all(gone, [1], told.append)
+
+
 def test_what_holds_a_gpu_stays():
     """On two GPUs of a cluster that only says it has them: one process each, whatever it has loaded is kept."""
     code = """
 import os, ray
-from dsray.engine.tasks import run_all
+from dsray.engine.tasks import map_all
 ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
-seen = run_all(lambda item, post: (item, os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]), range(7), print, gpus=1)
+seen = map_all(lambda item: (item, os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]), range(7), print, gpus=1)
 assert [item for item, *_ in seen] == list(range(7))
 assert len({process for _, process, _ in seen}) == len({pair[1:] for pair in seen}) == 2, seen
 """

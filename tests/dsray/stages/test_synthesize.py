@@ -53,7 +53,7 @@ def made(store, weights):
 def sampled(store, made, monkeypatch):
     """What the stage makes, a task after the other in this process."""
     monkeypatch.setattr("dsray.engine.connect.gpus", lambda: 0)
-    monkeypatch.setattr(tasks, "run_all", lambda fn, items, hear, gpus: [fn(item, lambda _: None) for item in items])
+    monkeypatch.setattr(tasks, "map_all", lambda fn, items, ended, gpus: list(map(fn, items)))
 
     def run(**said) -> tuple[Manifest, pa.Table]:
         asked = recipe.model().model_validate({**BASE, "synthesize": {"gan": said}})
