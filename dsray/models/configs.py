@@ -37,6 +37,35 @@ class DcganConfig:
 
 
 @dataclass(frozen=True)
+class R3ganConfig:
+    """R3GAN as published (arXiv:2501.05441, config E, table 9). Schedules go from `start`, or 0, to `end` or the number
+    itself over the first `burn_in` images."""
+
+    images: int
+    batch: int = 512
+    at_once: int = 64  # real images whose gradients are computed together: a matter of memory, not of results
+    latent: int = 64
+    embedding: int = 64
+    width: int = 768  # channels at sides 4 to 32; each doubling of the side beyond halves them
+    blocks: int = 2  # residual blocks a resolution
+    group: int = 16  # channels of each group of the 3×3 convolutions
+    half: int = 3  # the highest resolutions, computed in bfloat16 on CUDA
+    burn_in: float = 20e6
+    rate_start: float = 2e-4
+    rate_end: float = 5e-5
+    beta2_start: float = 0.9
+    beta2_end: float = 0.99
+    gamma_start: float = 0.05
+    gamma_end: float = 0.005
+    ema_images: float = 5e6  # half-life of the averaged generator
+    augment: float = 0.55  # probability of each transform that the discriminator sees
+    augment_target: float = 0.0  # above 0 the probability adapts: how far the discriminator may be ahead, 0 to 1
+    augment_images: float = 500_000.0  # in which it can go from 0 to 1
+    mirrors: bool = True  # transforms that may be seen; none is learnt while they are rare
+    turns: bool = True
+
+
+@dataclass(frozen=True)
 class VaeConfig:
     """A conditional VAE and the mixture that is fitted to its latents."""
 
@@ -52,7 +81,7 @@ class VaeConfig:
     warm_up: float = 0.1  # share of the images over which the weight of the KL rises to 1
     free_nats: float = 0.05  # a latent dimension costs at least this, so none is given up early
     ema_images: float = 2000.0
-    components: int = 4  # of the mixture of each class
+    components: int = 4  # of the mixture of each class, at most
 
 
 @dataclass(frozen=True)
@@ -137,6 +166,23 @@ DCGAN_PRESETS = {
     "tiny": DcganConfig(images=640, batch=32, latent=16, width=16),
     "dcgan": DcganConfig(images=60_000),
 }
+R3GAN_PRESETS = {
+    "tiny": R3ganConfig(
+        images=640, batch=32, at_once=32, latent=16, embedding=8, width=8, blocks=1, group=8, burn_in=400, augment=0.3,
+        ema_images=100, rate_start=2e-3, rate_end=5e-4, gamma_start=1.0, gamma_end=0.1,
+    ),
+    "r3gan-32": R3ganConfig(images=250_000_000),  # the paper's CIFAR-10
+    "r3gan-64": R3ganConfig(  # its FFHQ-64
+        images=100_000_000, batch=256, at_once=32, half=4, gamma_start=2.0, gamma_end=0.2, ema_images=5e5, augment=0.3
+    ),
+    "r3gan-128": R3ganConfig(  # not in the paper: between its neighbours, γ their geometric mean
+        images=150_000_000, batch=256, at_once=32, half=4, gamma_start=17.0, gamma_end=1.7, ema_images=5e5, augment=0.3
+    ),
+    "r3gan-256": R3ganConfig(  # its FFHQ-256
+        images=200_000_000, batch=256, at_once=32, half=4, gamma_start=150.0, gamma_end=15.0, ema_images=5e5,
+        augment=0.3,
+    ),
+}  # fmt: skip
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
     "quick": VaeConfig(images=60_000),
@@ -175,11 +221,15 @@ DPGAN_PRESETS = {
     "quick": DpganConfig(images=400_000),
 }
 
-Config = DcganConfig | DpganConfig | GanConfig | HvaeConfig | MerfConfig | VaeConfig
+Config = DcganConfig | DpganConfig | GanConfig | HvaeConfig | MerfConfig | R3ganConfig | VaeConfig
 
 FAMILIES: dict[str, dict[str, Config]] = {
     "dpgan": {**DPGAN_PRESETS},
-    "gan": {**GAN_PRESETS, "dcgan": DCGAN_PRESETS["dcgan"]},
+    "gan": {
+        **GAN_PRESETS,
+        "dcgan": DCGAN_PRESETS["dcgan"],
+        **{name: config for name, config in R3GAN_PRESETS.items() if name != "tiny"},
+    },
     "merf": {**MERF_PRESETS},
     "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"], "hvae": HVAE_PRESETS["hvae"]},
 }
@@ -191,6 +241,7 @@ ARCHITECTURES = {
     GanConfig: "gan",
     HvaeConfig: "hvae",
     MerfConfig: "merf",
+    R3ganConfig: "r3gan",
     VaeConfig: "vae",
     VaeFlowConfig: "vaeflow",
 }
