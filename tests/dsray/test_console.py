@@ -40,6 +40,13 @@ def test_each_finished_step_is_one_line():
     assert second.endswith("up to date") and "2 quarantined by 2 rules" in second
 
 
+def test_what_was_rejected_is_told():
+    console, file = screen()
+    made = manifest("synthesize", {"in": 8, "kept": 8}, candidates=20, near=3, unreal=9)
+    Lines(console).finished("synthesize gan", made, 1.0, reused=False)
+    assert "of 20 candidates; 3 near to training rows, 9 not real enough" in file.getvalue()
+
+
 def test_the_table_adds_up():
     console, file = screen()
     summary(console, Outcome(MADE))
