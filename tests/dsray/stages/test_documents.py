@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.stages.documents import _of_class, counts, recipe_text
 from dsray.stages.select import by_count
@@ -25,7 +26,14 @@ def test_rows_are_counted_by_split_and_origin():
 
 @given(st.integers(0, 5000), st.integers(1, 40))
 def test_classes_that_take_turns_share_all_rows(rows, classes):
-    assert sum(_of_class(rows, place, classes) for place in range(classes)) == rows
+    drawn = Manifest("synthesize", 1, "s", {"classes": [""] * classes}, [], counts={"kept": rows})
+    assert sum(_of_class(drawn, place) for place in range(classes)) == rows
+    assert max(_of_class(drawn, place) for place in range(classes)) <= rows / classes + 1
+
+
+def test_classes_that_were_asked_for_have_as_many_rows_as_was_asked():
+    drawn = Manifest("synthesize", 1, "s", {"classes": ["a", "b"], "counts": [3, 9]}, [], counts={"kept": 12})
+    assert [_of_class(drawn, place) for place in (0, 1)] == [3, 9]
 
 
 def test_rules_come_most_first():
