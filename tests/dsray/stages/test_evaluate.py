@@ -18,11 +18,12 @@ from dsray.lake.shards import Receipt
 from dsray.metrics import classifier, inception_weights, kid, membership, sliced
 from dsray.report import scores as words
 from dsray.stages import evaluate, trials
+from dsray.stages.checkpoints import packed
 from dsray.stages.gates import numbers
 from dsray.stages.samples import counts
 from dsray.stages.step import Progress, Work
 from dsray.stages.synthesize import synthetic
-from dsray.stages.train import _array, _bytes
+from dsray.stages.train import _array
 from rows import drawing, png, sample_rows
 
 CLASSES = ["a", "b"]
@@ -82,7 +83,7 @@ def built(store) -> dict[str, Manifest]:
     images = np.stack([picture(row) for row in range(TEST, ROWS)])[..., None]
     start = architecture.start(architecture.Config(**config), images, np.arange(len(images)) % 2, 2, 7, "cpu")
     weights = start.weights()
-    store.create("model", _bytes(weights))
+    store.create("model", packed(weights))
     store.create("early.npy", _array(np.random.default_rng(0).integers(0, 255, (20, 28, 28, 1), np.uint8)))
     store.create("late.npy", _array(images[:20]))
     params = {"architecture": "gan", "config": config, "classes": CLASSES, "seed": 7, "texts": [], "kind": "image"}
