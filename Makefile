@@ -53,6 +53,10 @@ $(VENV)/bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(VENV)/img2dataset-env/bin/python -m pip install --quiet --disable-pip-version-check img2dataset==1.47.0
 	$(PYTHON) -m venv $(VENV)/daft-env
 	$(VENV)/daft-env/bin/python -m pip install --quiet --disable-pip-version-check daft==0.7.26 pyarrow==25.0.1
+	$(PYTHON) -m venv $(VENV)/pythae-env
+	$(VENV)/pythae-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		torch==2.13.0 pydantic scipy scikit-learn cloudpickle imageio tqdm
+	$(VENV)/pythae-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps pythae==0.1.2
 	$(PYTHON) -m venv $(VENV)/data-juicer-env
 	$(VENV)/data-juicer-env/bin/python -m pip install --quiet --disable-pip-version-check \
 		py-data-juicer==1.6.0 opencv-python-headless==5.0.0.93 aiohttp==3.14.5 ray==2.60.0 torch==2.13.0

@@ -8,16 +8,19 @@ from torch import Tensor, nn
 Reduce = Callable[[Tensor], Tensor]
 """The mean of a tensor over all workers."""
 
+Number = float | Tensor
+"""One number; on the device it can change between replays of a CUDA graph."""
+
 
 class Flat:
     """A module's parameters, moved into one vector [P] that they become views of, trained by Adam (arXiv:1412.6980)."""
 
-    def __init__(self, module: nn.Module, beta1: float, beta2: float) -> None:
+    def __init__(self, module: nn.Module, beta1: float, beta2: float, fused: bool = False) -> None:
         self.parameters = list(module.parameters())
         self.vector_P = torch.cat([p.detach().reshape(-1) for p in self.parameters])
         self.mean_P = torch.zeros_like(self.vector_P)
         self.square_P = torch.zeros_like(self.vector_P)
-        self.betas = beta1, beta2
+        self.betas, self.fused = (beta1, beta2), fused
         self.attempt = 0  # a training that broke tries again with half the rate
         start = 0
         for p in self.parameters:
@@ -28,23 +31,30 @@ class Flat:
         self, loss: Tensor, told: Sequence[Tensor], reduce: Reduce, retain: bool = False
     ) -> tuple[Tensor, list[float]]:
         """d loss / d parameters [P] and the scalars `told`, both averaged over the workers in one go."""
-        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=retain)
-        told_T = torch.stack([t.detach() for t in told])
-        both = reduce(torch.cat([*(g.reshape(-1) for g in gradients), told_T]))
-        return both[: -len(told)], both[-len(told) :].tolist()
+        return averaged(torch.autograd.grad(loss, self.parameters, retain_graph=retain), told, reduce)
+
+    def slope(self, loss: Tensor, told: Sequence[Tensor], retain: bool = False) -> Tensor:
+        """This worker's part of the same, as one vector [P + T] that stays on the device."""
+        return together(torch.autograd.grad(loss, self.parameters, retain_graph=retain), told)
 
     @torch.no_grad()
-    def update(self, gradient_P: Tensor, rate: float, step: int) -> None:
-        """One Adam step; `step` counts from 0."""
-        beta1, beta2 = self.betas
-        rate *= 0.5**self.attempt
+    def update(self, gradient_P: Tensor, rate: Number, step: Number, beta2: Number | None = None) -> None:
+        """One Adam step; `step` counts from 0. `beta2` may change from step to step."""
+        rate = rate * 0.5**self.attempt
+        beta1, beta2 = self.betas[0], self.betas[1] if beta2 is None else beta2
+        if self.fused and not isinstance(beta2, Tensor):
+            count = torch.as_tensor(step + 1, dtype=torch.float32, device=self.vector_P.device)
+            torch._fused_adam_(
+                [self.vector_P], [gradient_P], [self.mean_P], [self.square_P], [], [count], lr=rate, beta1=beta1,
+                beta2=beta2, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
+            return
         self.mean_P.lerp_(gradient_P, 1 - beta1)
-        self.square_P.mul_(beta2).addcmul_(gradient_P, gradient_P, value=1 - beta2)
-        scale = (1 - beta2 ** (step + 1)) ** 0.5 / (1 - beta1 ** (step + 1))
+        self.square_P.lerp_(gradient_P.square(), 1 - beta2)
+        root = (1 - beta2 ** (step + 1)) ** 0.5
         # ε = 1e-8 of the paper, on the corrected square
-        self.vector_P.addcdiv_(
-            self.mean_P, self.square_P.sqrt().add_(1e-8 * (1 - beta2 ** (step + 1)) ** 0.5), value=-rate * scale
-        )
+        scaled_P = self.mean_P / self.square_P.sqrt().add_(1e-8 * root)
+        self.vector_P.sub_(scaled_P.mul_(rate * root / (1 - beta1 ** (step + 1))))
 
     def state(self, name: str) -> dict[str, Tensor]:
         return {name: self.vector_P, f"{name}.mean": self.mean_P, f"{name}.square": self.square_P}
@@ -53,6 +63,17 @@ class Flat:
     def load(self, name: str, state: dict[str, Tensor]) -> None:
         for key, mine in self.state(name).items():
             mine.copy_(state[key])
+
+
+def together(gradients: Sequence[Tensor], told: Sequence[Tensor]) -> Tensor:
+    """Gradients and the scalars `told` as one vector [P + T]."""
+    return torch.cat([*(g.reshape(-1) for g in gradients), torch.stack([t.detach() for t in told])])
+
+
+def averaged(gradients: Sequence[Tensor], told: Sequence[Tensor], reduce: Reduce) -> tuple[Tensor, list[float]]:
+    """Gradients as one vector [P] and the scalars `told`, averaged over the workers in one go."""
+    both = reduce(together(gradients, told))
+    return both[: -len(told)], both[-len(told) :].tolist()
 
 
 @torch.no_grad()

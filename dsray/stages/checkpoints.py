@@ -3,6 +3,7 @@
 models/<key>/checkpoints/<attempt>-<step>.safetensors   the state: the last two, and the last two at anchors
                          <attempt>-<step>.json          the story so far: the curve, and where training turned back
                          <attempt>-<step>.png           a sample grid, at each quarter
+                         <attempt>-<step>.npy           more samples, to be measured; the first are those of the grid
 """
 
 import json
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dsray.models.loop import State
 
 _KEPT = 2
-_NAME = re.compile(r"/(\d)-(\d{9})\.(json|png|safetensors)$")
+_NAME = re.compile(r"/(\d)-(\d{9})\.(json|npy|png|safetensors)$")
 
 
 class Place(NamedTuple):
@@ -103,11 +104,11 @@ class Checkpoints:
                 return self.story(place)
         return Story()
 
-    def grids(self) -> list[dict[str, Any]]:
-        """The sample grids, in the order of training, without those that it turned back from."""
+    def grids(self, form: str = "png") -> list[dict[str, Any]]:
+        """The sample grids, or samples (`npy`), in the order of training, without those that it turned back from."""
         turns = [turn["to"] for turn in self.last().turns]
-        found = [place for place in self.places("png") if place.attempt == sum(to < place.step for to in turns)]
-        return [{"step": place.step, "name": self.name(place, "png")} for place in found]
+        found = [place for place in self.places(form) if place.attempt == sum(to < place.step for to in turns)]
+        return [{"step": place.step, "name": self.name(place, form)} for place in found]
 
     def name(self, place: Place, kind: str) -> str:
         return f"{self._folder()}{place.attempt}-{place.step:09d}.{kind}"

@@ -4,6 +4,7 @@ models/<key>/model.safetensors   what sampling needs; beside it the checkpoints
 .dsray/tensorboard/              event files, on the driver's machine: `tensorboard --logdir .dsray/tensorboard`
 """
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.session import FOLDER
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
+from dsray.models import quota
 from dsray.recipe import Recipe, Synthesis
 from dsray.report.board import Board
 from dsray.stages import trainset
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from dsray.engine.training import Worker
     from dsray.models import loop as steps
 
-VERSION = 1
+VERSION = 2
 
 _GRID_ROWS = 6
+_SAMPLES, _SAMPLE_BYTES = 512, 2**24  # of a checkpoint, at most
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def step(recipe: Recipe, made: Made, name: str) -> Step:
     """The number of workers is no parameter: it does not change what is made, but for the order of sums."""
     wanted = synthesis(recipe, name)
     architecture, config = models.preset(name, wanted.preset)
+    quota.counts(name, wanted.classes, class_names(made))  # an unknown label is told before hours of training
     params = {
         "architecture": architecture,
         "config": config,
@@ -93,8 +97,11 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     receipt = Receipt(_model_name(step.key), keys.digest(data), 0, len(data), {})
     kept = Checkpoints(work.store, step.key)
     story = kept.last()
-    details = {"curve": story.points, "grids": kept.grids(), "turns": story.turns, "notes": ear.notes}
-    return step.manifest([receipt], {}, {**details, "workers": ear.workers})
+    details = {
+        "curve": story.points, "grids": kept.grids(), "samples": kept.grids("npy"), "turns": story.turns,
+        "notes": ear.notes, "workers": ear.workers, "private": _private(step, data),
+    }  # fmt: skip
+    return step.manifest([receipt], {}, details)
 
 
 def fitting(wanted: int | tuple[int, int], there: int) -> int | tuple[int, int]:
@@ -208,17 +215,20 @@ class Diary:
         self.post(("point", self.story.points[-1]))
 
     def show(self, step: int, weights: "steps.State") -> None:
-        """A grid of samples: classes side by side."""
+        """Some samples, to be measured; the first are a grid with the classes side by side."""
         from dsray.models import draw
         from dsray.report.grid import grid
 
         job, classes = self.job, max(1, len(self.job.classes))
         architecture = models.architecture(job.architecture)
-        index_N = np.arange(classes * _GRID_ROWS, dtype=np.int64)
+        shown = classes * _GRID_ROWS
+        count = max(shown, min(_SAMPLES, _SAMPLE_BYTES // int(weights["shape"][:3].prod())))
+        index_N = np.arange(count, dtype=np.int64)
         config = architecture.Config(**job.config)
         images = draw.sample(architecture, config, weights, index_N % classes, index_N, job.seed, self.device)
-        png = grid(images, columns=classes)
-        job.store.create(self.kept.name(Place(len(self.story.turns), step), "png"), png)
+        png, place = grid(images[:shown], columns=classes), Place(len(self.story.turns), step)
+        job.store.create(self.kept.name(place, "npy"), _array(images))
+        job.store.create(self.kept.name(place, "png"), png)
         self.post(("grid", (step, png)))
 
     def save(self, step: int, state: "steps.State") -> None:
@@ -229,6 +239,23 @@ def _place(step: int, state: "steps.State") -> Place:
     from dsray.models import loop as steps
 
     return Place(len(steps.Past.of(state).turns), step)
+
+
+def _private(step: Step, data: bytes) -> dict[str, Any] | None:
+    """What a model's weights say was spent of its rows' privacy."""
+    from safetensors.numpy import load
+
+    from dsray.models import privacy
+
+    accountant = privacy.ACCOUNTANTS.get(step.params["architecture"])
+    found = privacy.spent(load(data)) if accountant else None
+    return {**found, "accountant": accountant} if found else None
+
+
+def _array(images: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, images, allow_pickle=False)
+    return out.getvalue()
 
 
 def _model_name(key: str) -> str:
