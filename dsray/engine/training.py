@@ -104,7 +104,7 @@ def _join(rank: int, world: int, backend: str) -> None:
     """The workers meet at a port of the first one's machine, which the system picks, so that it is free."""
     import ray
     from ray.train import collective
-    from torch.distributed import TCPStore, init_process_group
+    from torch.distributed import TCPStore, init_process_group  # type: ignore[attr-defined]
 
     mine, first = ray.util.get_node_ip_address(), None  # type: ignore[no-untyped-call]
     if rank == 0:

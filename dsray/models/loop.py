@@ -10,12 +10,13 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from dsray.errors import DsrayError
+from dsray.errors import DsrayError, LakeError
 from dsray.models.background import Background, copied
 from dsray.models.flat import Reduce
 
@@ -106,7 +107,7 @@ def train(
     saved: Callable[[], Iterable[tuple[int, State]]] = lambda: (),
     resumed: Callable[[int, State, Turn | None], None] = lambda step, state, turn: None,
     save: Callable[[int, State], None] | None = None,
-    show: Callable[[int, State], None] = lambda step, weights: None,
+    show: Callable[[int, State], None] | None = None,
     report: Callable[[dict[str, float]], None] = lambda news: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> State:
@@ -141,22 +142,19 @@ def train(
                 report({"step": done, "images": done * training.batch, "images_per_s": speed, **told})
                 said_at, said = now, done
             if rank == 0 and save and (done in stops or now - kept_at >= _KEEP_S):
-                weights = training.weights() if done in shown else None
-                behind.do(_keeping(done, copied({**training.state(), MARK: past.mark()}), weights, save, show))
+                weights = training.weights() if show and done in shown else None
+                shows = partial(show, done, weights) if show and weights is not None else None
+                behind.do(_keeping(done, copied({**training.state(), MARK: past.mark()}), save, shows))
                 said_at = kept_at = clock()  # saving is not training
     return weights if weights is not None else training.weights()
 
 
 def _keeping(
-    step: int,
-    state: Callable[[], State],
-    weights: State | None,
-    save: Callable[[int, State], None],
-    show: Callable[[int, State], None],
+    step: int, state: Callable[[], State], save: Callable[[int, State], None], show: Callable[[], None] | None
 ) -> Callable[[], None]:
     def keep() -> None:
-        if weights is not None:
-            show(step, weights)
+        if show:
+            show()
         save(step, state())
 
     return keep
@@ -219,19 +217,21 @@ class _Begin:
         return found, replace(now, quiet=Past.of(state).quiet)
 
     def _found(self, fits: Callable[[int, Past], bool]) -> tuple[int, State]:
-        """Rank 0 chooses; the others take the same."""
-        every = ((step, state) for step, state in self.saved() if fits(step, Past.of(state)))
+        """Rank 0 chooses; the others look only then, when it has written all, and take the same."""
+        step, state = self._first(fits) if self.rank == 0 else (0, self.first)
         if self.world == 1:
-            return next(iter(every), (0, self.first))
-        step, state = next(iter(every), (0, self.first)) if self.rank == 0 else (0, self.first)
+            return step, state
         where = next(iter(self.training.state().values())).device
         wanted = round(self.reduce(torch.tensor([step * self.world], dtype=torch.float64, device=where)).item())
-        if self.rank == 0 or wanted == 0:
-            return step, state
-        for step, state in every:
-            if step == wanted:
-                return step, state
-        raise DsrayError(f"Worker {self.rank} cannot read the checkpoint of step {wanted}.", "Run again.")
+        if self.rank > 0 and wanted > 0:
+            step, state = self._first(lambda step, past: step == wanted and fits(step, past))
+        if step != wanted:
+            raise LakeError(f"Worker {self.rank} cannot read the checkpoint of step {wanted}.", "Run again.")
+        return step, state
+
+    def _first(self, fits: Callable[[int, Past], bool]) -> tuple[int, State]:
+        every = ((step, state) for step, state in self.saved() if fits(step, Past.of(state)))
+        return next(every, (0, self.first))
 
     def _load(self, step: int, state: State, turn: Turn | None) -> None:
         self.training.load({name: tensor for name, tensor in state.items() if name != MARK})

@@ -110,3 +110,13 @@ def test_a_field_may_not_take_a_column_of_ours():
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(RecipeError, match="cannot be read"):
         recipe.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("wrong", ["0", "[3, 1]", "[0, 2]", "[1]", "[1, 2, 3]", "many", "1.5", "true"])
+def test_workers_are_a_number_or_least_and_most(wrong):
+    synthesize = "synthesize: {gan: {workers: %s}}\n"
+    good = recipe.parse(GOOD + synthesize % "[1, 4]").synthesize["gan"]
+    assert good.workers == (1, 4) and recipe.parse(GOOD + synthesize % "2").synthesize["gan"].workers == 2
+    told = problem(GOOD + synthesize % wrong)
+    assert told.startswith("r.yaml:8: synthesize.gan.workers: give a number from 1, or `[least, most]`")
+    assert "\n" not in told
