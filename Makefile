@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check fast bench wheel soak clean
+.PHONY: help demo test check fast bench bench-gpu wheel soak clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(VENV)/demo ## build a dataset from a local web gallery (about 5 minutes on 2 cores)
 	$(BIN)/dsray demo
@@ -27,6 +27,9 @@ fast: $(VENV)/test ## the unit tests only
 
 bench: $(VENV)/test $(VENV)/bench ## measure the figures of benchmarks/ against their baselines
 	$(BIN)/python -m benchmarks
+
+bench-gpu: ## measure training and sampling on one NVIDIA GPU, with .venv if it is there; Ray is not needed
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m benchmarks.gpu --record
 
 wheel: $(VENV)/test ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -53,6 +56,10 @@ $(VENV)/bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(VENV)/img2dataset-env/bin/python -m pip install --quiet --disable-pip-version-check img2dataset==1.47.0
 	$(PYTHON) -m venv $(VENV)/daft-env
 	$(VENV)/daft-env/bin/python -m pip install --quiet --disable-pip-version-check daft==0.7.26 pyarrow==25.0.1
+	$(PYTHON) -m venv $(VENV)/pythae-env
+	$(VENV)/pythae-env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		torch==2.13.0 pydantic scipy scikit-learn cloudpickle imageio tqdm
+	$(VENV)/pythae-env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps pythae==0.1.2
 	$(PYTHON) -m venv $(VENV)/data-juicer-env
 	$(VENV)/data-juicer-env/bin/python -m pip install --quiet --disable-pip-version-check \
 		py-data-juicer==1.6.0 opencv-python-headless==5.0.0.93 aiohttp==3.14.5 ray==2.60.0 torch==2.13.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dsray import models, plugin
+from dsray import plugin
 from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
@@ -93,8 +93,7 @@ def stages(recipe: Recipe, crawl: int = 0, revisit: str = "all") -> list[tuple[s
 
 def check(recipe: Recipe) -> None:
     """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
-    for name, wanted in recipe.synthesize.items():
-        models.preset(name, wanted.preset)
+    synthesize.check(recipe)
     steps = recipe.augment.own if recipe.augment else []
     for function in (*recipe.measure.signals.values(), *(own.function for own in steps)):
         plugin.load(function)

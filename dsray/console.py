@@ -87,6 +87,9 @@ def _result(step: str, manifest: Manifest) -> tuple[str, str]:
             f"{int(last.get('images', 0)):,} images",
             f"{last.get('images_per_s', 0):,.0f} images/s, {details['workers']} workers",
         )
+    if manifest.stage == "synthesize" and "candidates" in details:
+        left = f"{details['near']:,} near to training rows, {details['unreal']:,} not real enough"
+        return f"{counts['kept']:,} rows", f"of {details['candidates']:,} candidates; {left}"
     if step == "evaluate":
         ratios = [f"{model} {score['usefulness']['ratio']:.3f}" for model, score in details["scores"].items()]
         return "", "usefulness " + ", ".join(ratios)

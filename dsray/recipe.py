@@ -7,10 +7,11 @@ written out, so a manifest says all that mattered.
 import difflib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -26,6 +27,15 @@ from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
 from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
+
+
+def _as_text(classes: Any) -> Any:
+    """YAML reads 7 as a number; a label is text."""
+    return {str(name): said for name, said in classes.items()} if isinstance(classes, dict) else classes
+
+
+Said = TypeVar("Said")
+ByLabel = Annotated[dict[str, Said], BeforeValidator(_as_text)]
 
 
 class Measure(Model):
@@ -65,16 +75,10 @@ class Augment(Model):
     """Copies of training samples; a kind adds its transforms."""
 
     copies: int = Field(1, ge=0, le=64, description="Copies of each training row.")
-    classes: dict[str, Policy] = Field({}, description="Label → what is otherwise for its rows: copies, transforms.")
+    classes: ByLabel[Policy] = Field({}, description="Label → what is otherwise for its rows: copies, transforms.")
     even: int | None = Field(None, ge=1, le=64, description="Rarer classes get more copies, until all are about as "
                              "many as the largest, but no row more copies than this.")  # fmt: skip
     own: list[Own] = Field([], description="Steps of your own, after the kind's transforms.")
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _named(cls, classes: Any) -> Any:
-        """YAML reads 7 as a number; a label is text."""
-        return {str(name): said for name, said in classes.items()} if isinstance(classes, dict) else classes
 
     def spec(self) -> dict[str, Any]:
         """The copies and transforms of a class of which nothing is said."""
@@ -88,13 +92,36 @@ class Augment(Model):
 Family = Literal["dpgan", "gan", "merf", "vae"]
 
 
+class Reject(Model):
+    """Candidates that are drawn and left out; others take their place."""
+
+    discriminator: float | None = Field(None, ge=0.01, lt=1, description="Share of the candidates to keep: those that "
+                                        "a GAN's discriminator takes for real.")  # fmt: skip
+    neighbours: float | None = Field(None, gt=0, lt=1, description="Leave out what is nearer to a training row than "
+                                     "this times its distance to the next one; not for private models.")  # fmt: skip
+
+
 class Synthesis(Model):
     """One generative model: trained on the real training rows, then sampled."""
 
     preset: str = Field("quick", description="A preset of the architecture.")
-    rows: int = Field(1000, ge=1, description="Synthetic rows.")
+    rows: int = Field(1000, ge=1, description="Synthetic rows; with `classes` their sum.")
     workers: int = Field(1, ge=1, description="Training workers.")
     seed: int | None = Field(None, ge=0, description="Seed of training and sampling; default: the recipe's.")
+    truncation: float = Field(1, gt=0, le=1, description="Scale of the noise: below 1, better and more alike.")
+    classes: ByLabel[Annotated[int, Field(ge=0)]] = Field({}, description="Label → rows; without it all alike.")
+    reject: Reject = Field(Reject(), description="Candidates that do not become rows.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _summed(cls, data: Any) -> Any:
+        classes = data.get("classes") if isinstance(data, dict) else None
+        counts = list(classes.values()) if isinstance(classes, dict) else []
+        if not counts or not all(isinstance(count, int) for count in counts):
+            return data
+        if data.get("rows", sum(counts)) != sum(counts):
+            raise ValueError(f"`rows` says {data['rows']}, but `classes` add up to {sum(counts)}: leave `rows` out")
+        return {**data, "rows": sum(counts)}
 
 
 class Limit(Model):
@@ -208,7 +235,7 @@ def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
         "Augment",
         __base__=(of_kind.Augment, Augment),
         __doc__=of_kind.Augment.__doc__,
-        classes=(dict[str, policy], Field({}, description=_words(Augment, "classes"))),
+        classes=(ByLabel[policy], Field({}, description=_words(Augment, "classes"))),
     )
     return create_model(
         "Recipe",

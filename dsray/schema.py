@@ -115,7 +115,7 @@ SAMPLES = pa.schema(
         ("page", pa.string()),
         ("licence", pa.string()),  # that its page declares
         ("parent", pa.string()),  # augmented rows: the id of the real row
-        ("transform", pa.string()),  # augmented rows: JSON of the parameters, enough to make the row again
+        ("transform", pa.string()),  # JSON of what an augmented row, or a synthetic one beyond its model, was made with
         ("mixed", MIXED),  # augmented rows with two parents
         ("model", pa.string()),  # synthetic rows: the model's key
         ("seed", pa.int64()),

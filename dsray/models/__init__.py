@@ -1,8 +1,8 @@
 """Generative models in plain torch: arrays in, weights out. Torch is imported when an architecture is asked for.
 
 An architecture is a module with `Config`, `PRESETS`, `start` (→ Training) and, for `draw.sample`, `latents` and
-`painter`. A recipe names a family of them (`gan`) and a preset, which may be of another architecture than the rest
-(`dcgan`).
+`painter`; `judge`, if it keeps its discriminator; PATH, if a `walk` through its latents is no arc. A recipe names a
+family of them (`gan`) and a preset, which may be of another architecture than the rest (`dcgan`).
 """
 
 from dataclasses import asdict

@@ -23,6 +23,20 @@ class GanConfig:
 
 
 @dataclass(frozen=True)
+class DcganConfig:
+    """A class-conditional DCGAN with the numbers of Radford et al. 2015."""
+
+    images: int  # real images seen in the whole training
+    batch: int = 128  # global, over all workers
+    latent: int = 100  # numbers of noise
+    width: int = 128  # channels at the smallest resolution; each doubling of the side halves them
+    rate_start: float = 2e-4  # Adam
+    rate_end: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+
+
+@dataclass(frozen=True)
 class R3ganConfig:
     """R3GAN as published (arXiv:2501.05441, config E, table 9). Schedules go from `start`, or 0, to `end` or the number
     itself over the first `burn_in` images."""
@@ -68,6 +82,36 @@ class VaeConfig:
     free_nats: float = 0.05  # a latent dimension costs at least this, so none is given up early
     ema_images: float = 2000.0
     components: int = 4  # of the mixture of each class
+
+
+@dataclass(frozen=True)
+class VaeFlowConfig(VaeConfig):
+    """A conditional VAE and a rectified flow to its latents, which is trained with the last images."""
+
+    flow_share: float = 0.3  # of the images
+    flow_width: int = 256
+    flow_blocks: int = 3
+    draws: int = 4  # times and noises of each latent in a step
+    solver_steps: int = 32  # of Heun's method, two evaluations each
+
+
+@dataclass(frozen=True)
+class HvaeConfig:
+    """A conditional VAE with groups of latents at every resolution, and a likelihood of grey levels."""
+
+    images: int
+    batch: int = 64
+    latent: int = 4  # channels of a group
+    width: int = 64
+    blocks: int = 2  # groups a resolution
+    embedding: int = 16
+    components: int = 5  # of each pixel's likelihood
+    rate_start: float = 1e-3
+    rate_end: float = 1e-4
+    beta2: float = 0.99
+    warm_up: float = 0.1  # share of the images over which the weight of the KL rises to 1
+    clip: float = 300.0  # greatest norm of a step's gradient
+    ema_images: float = 2000.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +162,10 @@ GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
     "quick": GanConfig(images=40_000),
 }
+DCGAN_PRESETS = {
+    "tiny": DcganConfig(images=640, batch=32, latent=16, width=16),
+    "dcgan": DcganConfig(images=60_000),
+}
 R3GAN_PRESETS = {
     "tiny": R3ganConfig(
         images=640, batch=32, at_once=32, latent=16, embedding=8, width=8, blocks=1, group=8, burn_in=400, augment=0.3,
@@ -139,6 +187,27 @@ VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
     "quick": VaeConfig(images=60_000),
 }
+VAEFLOW_PRESETS = {
+    "tiny": VaeFlowConfig(images=1280, batch=32, latent=8, width=16, embedding=8, flow_width=32, solver_steps=8),
+    "best": VaeFlowConfig(
+        images=6_000_000,
+        batch=256,
+        latent=64,
+        width=256,
+        blocks=2,
+        rate_start=1e-3,
+        rate_end=3e-5,
+        ema_images=50_000.0,
+        flow_width=1024,
+        flow_blocks=4,
+    ),
+}
+HVAE_PRESETS = {
+    "tiny": HvaeConfig(images=1280, batch=32, latent=2, width=16, blocks=1, embedding=8, components=2),
+    "hvae": HvaeConfig(
+        images=20_000_000, batch=128, latent=8, width=256, blocks=8, components=10, ema_images=100_000.0
+    ),
+}
 MERF_PRESETS = {
     "tiny": MerfConfig(
         images=640, batch=32, latent=8, width=16, embedding=8, modes=3, frequencies=50, epsilon=100.0, delta=1e-3
@@ -152,13 +221,34 @@ DPGAN_PRESETS = {
     "quick": DpganConfig(images=400_000),
 }
 
-FAMILIES: dict[str, dict[str, GanConfig | R3ganConfig | VaeConfig | MerfConfig | DpganConfig]] = {
+Config = DcganConfig | DpganConfig | GanConfig | HvaeConfig | MerfConfig | R3ganConfig | VaeConfig
+
+FAMILIES: dict[str, dict[str, Config]] = {
     "dpgan": {**DPGAN_PRESETS},
-    "gan": {**GAN_PRESETS, **{name: config for name, config in R3GAN_PRESETS.items() if name != "tiny"}},
+    "gan": {
+        **GAN_PRESETS,
+        "dcgan": DCGAN_PRESETS["dcgan"],
+        **{name: config for name, config in R3GAN_PRESETS.items() if name != "tiny"},
+    },
     "merf": {**MERF_PRESETS},
-    "vae": {**VAE_PRESETS},
+    "vae": {**VAE_PRESETS, "best": VAEFLOW_PRESETS["best"], "hvae": HVAE_PRESETS["hvae"]},
 }
 """What a recipe calls a model → its presets; the kind of numbers says which architecture a preset is of."""
 
-ARCHITECTURES = {DpganConfig: "dpgan", GanConfig: "gan", MerfConfig: "merf", R3ganConfig: "r3gan", VaeConfig: "vae"}
+ARCHITECTURES = {
+    DcganConfig: "dcgan",
+    DpganConfig: "dpgan",
+    GanConfig: "gan",
+    HvaeConfig: "hvae",
+    MerfConfig: "merf",
+    R3ganConfig: "r3gan",
+    VaeConfig: "vae",
+    VaeFlowConfig: "vaeflow",
+}
 """Numbers → the module of dsray.models that they are for."""
+
+JUDGES = {"gan", "r3gan"}
+"""Architectures whose weights hold the discriminator: they have `judge`."""
+
+PRIVATE = {"dpgan", "merf"}
+"""Architectures whose samples must not be compared with the training rows, or what they promise is gone."""

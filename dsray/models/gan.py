@@ -1,6 +1,8 @@
 """A conditional GAN: relativistic pairing loss with R1 and R2 on norm-free residual networks (R3GAN, arXiv:2501.05441).
 
-The class enters the generator as an embedding beside the noise, the discriminator as a projection (arXiv:1802.05637).
+L_D = E softplus(D(G(z)) - D(x)) + γ/2 E‖∇D(x)‖² + γ/2 E‖∇D(G(z))‖², L_G = E softplus(D(x) - D(G(z))), x and G(z) of one
+class. It enters the generator as an embedding beside the noise, the discriminator as a projection (arXiv:1802.05637).
+What samples is the running average of the generator (arXiv:1710.10196); schedules depend on the images seen alone.
 """
 
 import numpy as np
@@ -15,6 +17,7 @@ from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import Painter, Reader, seeded
+from dsray.models.slopes import PLAIN, Pass, Slopes
 
 Config = GanConfig
 PRESETS = GAN_PRESETS
@@ -42,13 +45,17 @@ class Discriminator(nn.Module):
         self.read = Reader(shape, config.width, config.blocks, 2 * config.embedding)
         self.classes = nn.Embedding(classes, 2 * config.embedding)
 
-    def forward(self, images_BCHW: Tensor, class_B: Tensor) -> Tensor:
-        features_BF, named_BF = self.read(images_BCHW), self.classes(class_B)
+    def forward(self, images_BCHW: Tensor, class_B: Tensor, how: Pass = PLAIN) -> Tensor:
+        features_BF, named_BF = self.read(images_BCHW, how), self.classes(class_B)
         return (features_BF * named_BF).sum(1) / features_BF.shape[1] ** 0.5  # type: ignore[no-any-return]
 
 
 class Training:
-    """Alternating steps of discriminator and generator; all is a function of (seed, step, place in the batch)."""
+    """Steps of both networks at once; all is a function of (seed, step, place in the batch).
+
+    The discriminator's slopes at its images are computed once: they are what R1 and R2 measure, and what the generator
+    follows.
+    """
 
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
@@ -69,21 +76,24 @@ class Training:
         gamma = losses.cosine(config.gamma_start, config.gamma_end, share / config.burn_in)
 
         fake = self.generator(self.feed.noise(places_B, config.latent), class_B)
-        both = torch.cat([real, fake.detach()]).requires_grad_()
-        logits = self.discriminator(both, class_B.repeat(2))
-        penalty_R1, penalty_R2 = (p.sum() * weight for p in losses.gradient_penalty(logits, both).chunk(2))
-        loss_d = losses.relativistic_d_loss(*logits.chunk(2)).sum() * weight
-        total_d = loss_d + gamma / 2 * (penalty_R1 + penalty_R2)
-        gradient_d, told_d = self.d.gradient(total_d, [loss_d, penalty_R1, penalty_R2], reduce)
-        self.d.update(gradient_d, rate, step)
+        classes_2B = class_B.repeat(2)
+        seen = Slopes(lambda x, how: self.discriminator(x, classes_2B, how), torch.cat([real, fake]))
+        logits_2B = seen.logits_B.requires_grad_()
+        loss_d = losses.relativistic_d_loss(*logits_2B.chunk(2)).sum() * weight
+        loss_g = losses.relativistic_g_loss(*logits_2B.chunk(2)).sum() * weight
+        penalties = (half.square().sum() * weight for half in seen.images_BCHW.chunk(2))  # R1, R2
+        told_T = torch.stack([loss_d.detach(), *penalties, loss_g.detach()])
 
-        with torch.no_grad():
-            real_B = self.discriminator(real, class_B)
-        loss_g = losses.relativistic_g_loss(real_B, self.discriminator(fake, class_B)).sum() * weight
-        gradient_g, told_g = self.g.gradient(loss_g, [loss_g], reduce)
-        self.g.update(gradient_g, rate, step)
+        (slope_d_2B,), (slope_g_2B,) = (torch.autograd.grad(loss, logits_2B) for loss in (loss_d, loss_g))
+        gradient_d = seen.gradient(self.d.parameters, slope_d_2B, gamma * weight)
+        pull = (slope_g_2B[:, None, None, None] * seen.images_BCHW)[len(real) :]
+        gradient_g = torch.autograd.grad(fake, self.g.parameters, pull)
+        all_P = reduce(torch.cat([*(g.reshape(-1) for g in (*gradient_d, *gradient_g)), told_T]))
+        d_P, g_P, told_T = torch.split(all_P, [len(self.d.vector_P), len(self.g.vector_P), len(told_T)])
+        self.d.update(d_P, rate, step)
+        self.g.update(g_P, rate, step)
         follow(self.average_P, self.g.vector_P, self.batch, config.ema_images, share)
-        return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_d + told_g, strict=True))
+        return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_T.tolist(), strict=True))
 
     def state(self) -> dict[str, Tensor]:
         return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}
@@ -94,7 +104,10 @@ class Training:
         self.average_P.copy_(state["average"])
 
     def weights(self) -> dict[str, Tensor]:
-        return {**named(self.generator, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
+        """The averaged generator, and the last discriminator: `judge.`."""
+        judge = {f"judge.{name}": tensor for name, tensor in named(self.discriminator, self.d.vector_P).items()}
+        shape = torch.tensor([*self.shape, self.classes])
+        return {**named(self.generator, self.average_P), **judge, "shape": shape}
 
 
 def start(
@@ -117,3 +130,10 @@ def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Modul
     """The network from latents [B, Z] and classes [B] to images, ready to sample."""
     height, width, channels, classes = weights["shape"].tolist()
     return loaded(Generator(config, (height, width, channels), classes), weights, device)
+
+
+def judge(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from images [B, C, H, W] and classes [B] to logits [B]: the greater, the more real."""
+    height, width, channels, classes = weights["shape"].tolist()
+    own = {name.removeprefix("judge."): tensor for name, tensor in weights.items() if name.startswith("judge.")}
+    return loaded(Discriminator(config, (height, width, channels), classes), own, device)

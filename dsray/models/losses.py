@@ -17,6 +17,16 @@ def relativistic_g_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
     return F.softplus(real_B - fake_B)
 
 
+def classic_d_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
+    """-log σ(D(x)) - log(1 - σ(D(G(z)))) of each pair [B] (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1)."""
+    return F.softplus(-real_B) + F.softplus(fake_B)
+
+
+def non_saturating_g_loss(fake_B: Tensor) -> Tensor:
+    """-log σ(D(G(z))) of each generated image [B]: steep where the discriminator wins (arXiv:1406.2661, section 3)."""
+    return F.softplus(-fake_B)
+
+
 def gradient_penalty(logits_B: Tensor, images_BCHW: Tensor) -> Tensor:
     """‖∇D‖² of each image [B]: R1 on real images, R2 on generated ones (Mescheder et al. 2018). Differentiable."""
     (slope_BCHW,) = torch.autograd.grad(logits_B.sum(), images_BCHW, create_graph=True)

@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsray.models import slopes
+from dsray.models.slopes import PLAIN, Pass
+
 Net = TypeVar("Net", bound=nn.Module)
 
 SMALLEST = 8
-SLOPE = 0.2
+SLOPE = slopes.SLOPE
 GAIN = 2**0.5 / (1 + SLOPE**2) ** 0.5
 
 
@@ -54,9 +57,18 @@ class Block(nn.Module):
         self.first = conv(channels, channels, gain=GAIN * depth**-0.5)
         self.second = conv(channels, channels, gain=0.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = F.leaky_relu(self.first(F.leaky_relu(x, SLOPE)), SLOPE)
-        return x + self.second(hidden)  # type: ignore[no-any-return]  # nn.Module is untyped
+    def forward(self, x: Tensor, how: Pass = PLAIN) -> Tensor:
+        hidden = how.bend(how.linear(self.first, how.bend(x)))
+        return x + how.linear(self.second, hidden)
+
+
+class Level(nn.Sequential):
+    """The blocks of one resolution."""
+
+    def forward(self, x: Tensor, how: Pass = PLAIN) -> Tensor:
+        for block in self:
+            x = block(x, how)
+        return x
 
 
 class Reader(nn.Module):
@@ -70,18 +82,18 @@ class Reader(nn.Module):
         depth = blocks * len(wide_L)
         self.pad = (0, wide % 2, 0, height % 2)
         self.enter = conv(4 * channels, wide_L[0], gain=1.0)
-        self.levels = nn.ModuleList(nn.Sequential(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
+        self.levels = nn.ModuleList(Level(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
         self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in pairwise(wide_L))
         self.leave = linear(wide_L[-1] * self.sizes[-1][0] * self.sizes[-1][1], outputs, gain=GAIN)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, how: Pass = PLAIN) -> Tensor:
         x = F.pad(x, self.pad, mode="replicate") if any(self.pad) else x
-        x = self.enter(F.pixel_unshuffle(x, 2))
+        x = how.linear(self.enter, channels_last(F.pixel_unshuffle(x, 2)))
         for level, blocks in enumerate(self.levels):
             if level:
-                x = self.narrow[level - 1](F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False))
-            x = blocks(x)
-        return self.leave(F.leaky_relu(x, SLOPE).flatten(1))  # type: ignore[no-any-return]  # nn.Module is untyped
+                x = how.linear(self.narrow[level - 1], F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False))
+            x = blocks(x, how)
+        return how.linear(self.leave, how.bend(x).flatten(1))
 
 
 class Painter(nn.Module):
@@ -95,12 +107,12 @@ class Painter(nn.Module):
         depth = blocks * len(wide_L)
         self.wide = wide_L[0]
         self.enter = linear(inputs, self.wide * self.sizes[0][0] * self.sizes[0][1])
-        self.levels = nn.ModuleList(nn.Sequential(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
+        self.levels = nn.ModuleList(Level(*(Block(w, depth) for _ in range(blocks))) for w in wide_L)
         self.narrow = nn.ModuleList(conv(a, b, 1, gain=1.0) for a, b in pairwise(wide_L))
         self.leave = conv(wide_L[-1], 4 * shape[2], gain=1.0)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.enter(z).view(len(z), self.wide, *self.sizes[0])
+        x = channels_last(self.enter(z).view(len(z), self.wide, *self.sizes[0]))
         for level, blocks in enumerate(self.levels):
             if level:
                 h, w = self.sizes[level]
@@ -108,6 +120,11 @@ class Painter(nn.Module):
             x = blocks(x)
         x = F.pixel_shuffle(self.leave(F.leaky_relu(x, SLOPE)), 2)
         return leaky_clamp(x[:, :, : self.shape[0], : self.shape[1]])
+
+
+def channels_last(x_BCHW: Tensor) -> Tensor:
+    """The same numbers, a pixel's channels side by side in memory: convolutions are a fifth faster on AVX2."""
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
 
 
 def leaky_clamp(x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """A Gaussian mixture by expectation-maximisation: what the latents of each class look like, so that they can be drawn.
 
-Axes: N rows, D numbers, K components.
+Axes: N rows, D numbers, K components, P pairs of numbers, Q products.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Mixture:
 
     def log_density(self, x_ND: Floats) -> Floats:
         """log p(x) of each row [N], in nats."""
-        return _log_sum(self._joint(x_ND))
+        return _log_sum(_products(x_ND) @ self._coefficients())
 
     def sample(self, uniform_N: Floats, normal_ND: Floats) -> Floats:
         """One row [D] for each number that picks a component and each vector of standard normals."""
@@ -31,15 +31,19 @@ class Mixture:
         k_N = np.minimum(k_N, np.flatnonzero(self.weight_K)[-1])
         return np.asarray(self.mean_KD[k_N] + np.einsum("nij,nj->ni", self.root_KDD[k_N], normal_ND))
 
-    def _joint(self, x_ND: Floats) -> Floats:
-        """log(weight_k N(x; k)) [N, K]."""
-        count, size = x_ND.shape
-        joint_NK = np.empty((count, len(self.weight_K)))
+    def _coefficients(self) -> Floats:
+        """[Q, K], by which `_products` of a row become log(weight_k N(x; k))."""
+        size = self.mean_KD.shape[1]
+        i, j = np.triu_indices(size)
+        found = np.empty((1 + size + len(i), len(self.weight_K)))
         for k, (weight, mean_D, root_DD) in enumerate(zip(self.weight_K, self.mean_KD, self.root_KDD, strict=True)):
-            white_ND = (x_ND - mean_D) @ np.linalg.inv(root_DD).T
+            inverse_DD = np.linalg.inv(root_DD)
+            precision_DD = inverse_DD.T @ inverse_DD
             log_volume = np.log(np.diag(root_DD)).sum() + 0.5 * size * np.log(2 * np.pi)
-            joint_NK[:, k] = np.log(max(weight, 1e-300)) - log_volume - 0.5 * np.square(white_ND).sum(1)
-        return joint_NK
+            found[0, k] = np.log(max(weight, 1e-300)) - log_volume - 0.5 * mean_D @ precision_DD @ mean_D
+            found[1 : 1 + size, k] = precision_DD @ mean_D
+            found[1 + size :, k] = precision_DD[i, j] * np.where(i == j, -0.5, -1.0)
+        return found
 
 
 def standard(size: int, components: int = 1) -> Mixture:
@@ -60,18 +64,21 @@ def fit(
     Fewer rows than components are enough: a component needs a row.
     """
     components = max(1, min(components, len(x_ND)))
+    centre_D = x_ND.mean(0)  # products of what lies about 0 keep their digits
+    x_ND = x_ND - centre_D
     distance_NK = np.square(x_ND[:, None] - _seeds(x_ND, components, seed)[None]).sum(2)
     share_NK = np.eye(components)[distance_NK.argmin(1)]
+    products_NQ = _products(x_ND)
     before = -np.inf
     for _ in range(steps):
-        mixture = maximise(x_ND, share_NK, floor)
-        joint_NK = mixture._joint(x_ND)
+        mixture = _maximise(products_NQ, share_NK, floor, x_ND.shape[1])
+        joint_NK = products_NQ @ mixture._coefficients()
         log_N = _log_sum(joint_NK)
         if log_N.mean() - before < tolerance:
             break
         before = float(log_N.mean())
         share_NK = np.exp(joint_NK - log_N[:, None])
-    return mixture
+    return replace(mixture, mean_KD=mixture.mean_KD + centre_D)
 
 
 def padded(mixture: Mixture, components: int) -> Mixture:
@@ -85,16 +92,22 @@ def padded(mixture: Mixture, components: int) -> Mixture:
     return Mixture(*(np.concatenate(parts) for parts in both))
 
 
-def maximise(x_ND: Floats, share_NK: Floats, floor: float) -> Mixture:
+def _products(x_ND: Floats) -> Floats:
+    """[N, Q]: 1, the numbers of a row, and their products by twos. The log of a Gaussian is linear in these, and their
+    sums are all that its fit needs: a step of EM is two matrix products, whatever the number of components."""
+    i, j = np.triu_indices(x_ND.shape[1])
+    return np.concatenate([np.ones((len(x_ND), 1)), x_ND, x_ND[:, i] * x_ND[:, j]], 1)
+
+
+def _maximise(products_NQ: Floats, share_NK: Floats, floor: float, size: int) -> Mixture:
     """The M step: weights, means and covariances of the rows as each component has its share of them."""
-    mass_K = share_NK.sum(0) + 1e-10
-    mean_KD = (share_NK.T @ x_ND) / mass_K[:, None]
-    root_KDD = np.empty((len(mass_K), x_ND.shape[1], x_ND.shape[1]))
-    for k, mean_D in enumerate(mean_KD):
-        away_ND = x_ND - mean_D
-        spread_DD = (share_NK[:, k, None] * away_ND).T @ away_ND / mass_K[k]
-        root_KDD[k] = np.linalg.cholesky(spread_DD + floor * np.eye(len(mean_D)))
-    return Mixture(mass_K / mass_K.sum(), mean_KD, root_KDD)
+    sums_KQ = share_NK.T @ products_NQ
+    mass_K = sums_KQ[:, 0] + 1e-10
+    mean_KD, square_KP = np.split(sums_KQ[:, 1:] / mass_K[:, None], [size], 1)
+    spread_KDD = np.empty((len(mass_K), size, size))
+    i, j = np.triu_indices(size)
+    spread_KDD[:, i, j] = spread_KDD[:, j, i] = square_KP - mean_KD[:, i] * mean_KD[:, j]
+    return Mixture(mass_K / mass_K.sum(), mean_KD, np.linalg.cholesky(spread_KDD + floor * np.eye(size)))
 
 
 def _seeds(x_ND: Floats, components: int, seed: int) -> Floats:

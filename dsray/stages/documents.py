@@ -180,15 +180,16 @@ def _classes(made: Made, synthetic: list[Part], classes: list[str]) -> dict[str,
         if copies := augment["classes"].get(label, augment["spec"])["copies"]:
             train["augmented"] = train["real"] * copies
         if generated and label in classes:
-            train["synthetic"] = sum(
-                _of_class(part.manifest.counts["kept"], classes.index(label), len(classes)) for part in synthetic
-            )
+            train["synthetic"] = sum(_of_class(part.manifest, classes.index(label)) for part in synthetic)
         found[label] = by_split
     return found
 
 
-def _of_class(rows: int, place: int, classes: int) -> int:
-    """Rows of one class when classes take turns."""
+def _of_class(manifest: Manifest, place: int) -> int:
+    """Synthetic rows of one class: as many as were asked for, else classes take turns."""
+    if counts := manifest.params.get("counts"):
+        return int(counts[place])
+    rows, classes = manifest.counts["kept"], len(manifest.params["classes"])
     return rows // classes + (place < rows % classes)
 
 

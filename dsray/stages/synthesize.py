@@ -1,25 +1,49 @@
 """a model → synthetic samples: each row names its model, seed and index, and can be made again from them alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dsray import keys, models
+from dsray.errors import RecipeError
 from dsray.kinds import kind
+from dsray.lake import shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of, write
 from dsray.lake.store import Store
-from dsray.recipe import Recipe
-from dsray.stages.samples import counts, media, sample_table
-from dsray.stages.step import Made, Step, Work, balance, digests
+from dsray.models import quota
+from dsray.models.configs import JUDGES, PRIVATE
+from dsray.recipe import Recipe, Synthesis
+from dsray.stages.samples import counts, good, media, sample_table
+from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import seed_of, synthesis
 
-VERSION = 1
+VERSION = 2
 
-SHARD_ROWS = 1000
-"""Rows of one sampling task. Fixed, so that bytes don't depend on how many tasks run."""
+SHARD_ROWS = 1024
+"""Rows of one sampling task, whole inner batches. Fixed, so that bytes don't depend on how many tasks run."""
+
+
+def check(recipe: Recipe) -> None:
+    """Whether the recipe's models are there and can do what is asked of them. Raises RecipeError."""
+    for name, wanted in recipe.synthesize.items():
+        architecture, _ = models.preset(name, wanted.preset)
+        if wanted.reject.discriminator and architecture not in JUDGES:
+            raise RecipeError(
+                f"synthesize.{name}.reject.discriminator: {architecture} keeps no discriminator.",
+                f"These do: {', '.join(sorted(JUDGES))}.",
+            )
+        if wanted.reject.neighbours and architecture in PRIVATE:
+            raise RecipeError(
+                f"synthesize.{name}.reject.neighbours: {architecture} is private, and what is compared with the "
+                "training rows is not.",
+                "Leave it out: a private model copies nobody.",
+            )
 
 
 def step(recipe: Recipe, made: Made, name: str) -> Step:
@@ -28,30 +52,49 @@ def step(recipe: Recipe, made: Made, name: str) -> Step:
     params = {
         "name": name, **{said: trained.params[said] for said in ("architecture", "config", "classes")},
         "rows": wanted.rows, "seed": seed_of(recipe, wanted), "kind": recipe.kind, "texts": recipe.texts(),
+        **_options(name, wanted, trained.params["classes"]),
     }  # fmt: skip
-    return Step(f"synthesize {name}", "synthesize", VERSION, params, digests(trained))
+    real = digests(made["gather"]) if wanted.reject.neighbours else []
+    return Step(f"synthesize {name}", "synthesize", VERSION, params, [*digests(trained), *real])
+
+
+def _options(name: str, wanted: Synthesis, classes: list[str]) -> dict[str, Any]:
+    """What a recipe says beyond the defaults; what it leaves out is no part of the key."""
+    options = {
+        "truncation": wanted.truncation if wanted.truncation < 1 else None,
+        "counts": quota.counts(name, wanted.classes, classes) if wanted.classes else None,
+        "reject": wanted.reject.model_dump(exclude_none=True),
+    }
+    return {option: value for option, value in options.items() if value}
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """One shard of synthetic rows: indices [start, stop)."""
+    """One shard of synthetic rows: [start, stop). `real` are the samples that candidates are compared with, if any."""
 
     store: Store
-    name: str
+    step: str
     model: Receipt
+    real: list[Receipt]
     params: dict[str, Any]
     start: int
     stop: int
+
+    @property
+    def name(self) -> str:
+        key = keys.key("synthesize", VERSION, {"step": self.step, "start": self.start}, [])
+        return name_of("synthesize", key)
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import connect
     from dsray.engine.tasks import run_all
 
-    model = made[f"train {step.params['name']}"].shards[0]
-    rows = step.params["rows"]
+    params, model = step.params, made[f"train {step.params['name']}"].shards[0]
+    rows, reject = params["rows"], params.get("reject", {})
+    real = made["gather"].shards if "neighbours" in reject else []
     jobs = [
-        Sampling(work.store, _name(step, start), model, step.params, start, min(start + SHARD_ROWS, rows))
+        Sampling(work.store, step.key, model, real, params, start, min(start + SHARD_ROWS, rows))
         for start in range(0, rows, SHARD_ROWS)
     ]
     done: dict[int, int] = {}
@@ -61,53 +104,122 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         work.progress.show(sum(done.values()), rows, "")
 
     receipts: list[Receipt] = run_all(sample_shard, jobs, hear, gpus=1 if connect.gpus() else 0)
-    return step.manifest(receipts, balance(rows))
-
-
-def _name(step: Step, start: int) -> str:
-    return name_of("synthesize", keys.key("synthesize", VERSION, {"step": step.key, "start": start}, []))
+    rejected = {said: total(receipts, said) for said in ("candidates", "near", "unreal")} if reject else {}
+    return step.manifest(receipts, balance(rows), rejected)
 
 
 def sample_shard(job: Sampling, post: Any) -> Receipt:
     """In a worker: samples one shard and puts it, or adopts the one that stands."""
+    if found := shards.adopt(job.store, job.name):
+        return found
+    table, rejected = synthetic(sampler(job), job.params, job.model.digest, job.start, job.stop)
+    post(table.num_rows)
+    return write(job.store, job.name, table, {**counts(table), **rejected})
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A model that is ready to draw, and what its candidates are held against."""
+
+    class_of: Callable[[Any], Any]  # rows → classes
+    draw: Callable[[Any, Any], Any]  # indices, classes → images
+    near: Callable[[Any], Any] | None  # images → whether each hugs a training row
+    score: Callable[[Any, Any, Any], Any] | None  # images, indices, classes → how real each is
+
+
+_READY: dict[str, Sampler] = {}
+"""The step that this process samples for → its sampler: a worker makes many shards and loads the model once."""
+
+
+def sampler(job: Sampling) -> Sampler:
+    """The sampler of a job's step; only the last one is kept."""
+    if job.step not in _READY:
+        _READY.clear()
+        _READY[job.step] = _loaded(job)
+    return _READY[job.step]
+
+
+def _loaded(job: Sampling) -> Sampler:
+    import torch
     from safetensors.torch import load
 
-    from dsray.lake.shards import adopt
-
-    if found := adopt(job.store, job.name):
-        return found
-    weights = load(job.store.read(job.model.name))
-    table = synthetic(weights, job.params, job.model.digest, job.start, job.stop)
-    post(table.num_rows)
-    return write(job.store, job.name, table, counts(table))
-
-
-def synthetic(weights: Any, params: dict[str, Any], model: str, start: int, stop: int) -> pa.Table:
-    """Rows [start, stop) of a model: classes in turn, so any 1000 rows are balanced. They join the training split."""
-    import torch
-
-    from dsray.models import draw
+    from dsray.models import draw, rejection
 
     torch.set_num_threads(1)
+    params, device = job.params, "cuda" if torch.cuda.is_available() else "cpu"
     architecture = models.architecture(params["architecture"])
-    index_N = np.arange(start, stop, dtype=np.int64)
-    class_N = index_N % max(1, len(params["classes"]))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    images = draw.sample(
-        architecture, architecture.Config(**params["config"]), weights, class_N, index_N, params["seed"], device
+    config, seed, reject = architecture.Config(**params["config"]), params["seed"], params.get("reject", {})
+    weights = load(job.store.read(job.model.name))
+    net, truncation = architecture.painter(config, weights, device), params.get("truncation", 1.0)
+
+    def images(index_N: Any, class_N: Any) -> Any:
+        z_NZ = architecture.latents(config, weights, class_N, index_N, seed, truncation)
+        return draw.paint(net, z_NZ, class_N, index_N, device)
+
+    judge = architecture.judge(config, weights, device) if "discriminator" in reject else None
+    return Sampler(
+        quota.order(params["counts"]).__getitem__ if "counts" in params else partial(_in_turn, len(params["classes"])),
+        images,
+        _near(job, reject["neighbours"]) if "neighbours" in reject else None,
+        partial(rejection.realness, judge, seed=seed, device=device) if judge else None,
     )
-    ids = [keys.row_id("synthesize", model, str(params["seed"]), str(index)) for index in index_N]
-    rows = len(ids)
-    return sample_table(
+
+
+def _in_turn(classes: int, row_N: Any) -> Any:
+    return row_N % max(1, classes)
+
+
+def _near(job: Sampling, limit: float) -> Callable[[Any], Any]:
+    """Whether an image's distance to the nearest training row is below `limit` times that to the second nearest, which
+    is what the gate `copies` measures."""
+    from dsray.metrics.copies import ratios
+    from dsray.metrics.neighbours import flat
+
+    columns = ["media", "split", "error"]
+    tables = [good(shards.read(job.store, receipt, columns)) for receipt in job.real]
+    media = [row for table in tables for row in table.filter(pc.equal(table["split"], "train"))["media"].to_pylist()]
+    train_MF = np.unique(flat(kind(job.params["kind"]).to_arrays([row["bytes"] for row in media])), axis=0)
+    return lambda images_NHWC: ratios(flat(images_NHWC), train_MF) < limit
+
+
+def synthetic(
+    sampler: Sampler, params: dict[str, Any], model: str, start: int, stop: int
+) -> tuple[pa.Table, dict[str, int]]:
+    """Rows [start, stop) of a model, and what was rejected for them. They join the training split.
+
+    Row i is candidate i; where some are rejected, the rows have candidates of their own, from start × laps on.
+    """
+    index_N = np.arange(start, stop, dtype=np.int64)
+    class_N = sampler.class_of(index_N)
+    rejected: dict[str, int] = {}
+    if reject := params.get("reject"):
+        from dsray.models import rejection
+
+        share, classes = reject.get("discriminator", 1.0), params["classes"]
+        first = start * rejection.laps(share)
+        kept = rejection.keep(class_N, first, share, sampler.draw, sampler.near, sampler.score, classes)
+        index_N, images = kept.index_N, kept.images_NHWC
+        rejected = {"candidates": kept.drawn, "near": kept.near, "unreal": kept.unreal}
+    else:
+        images = sampler.draw(index_N, class_N)
+    rows, label_N = len(index_N), [params["classes"][c] if params["classes"] else None for c in class_N]
+    how = keys.canonical({"truncation": params["truncation"]}).decode() if "truncation" in params else None
+    ids = [
+        keys.row_id("synthesize", model, str(params["seed"]), str(index), label or "", how or "")
+        for index, label in zip(index_N, label_N, strict=True)
+    ]
+    table = sample_table(
         rows,
         params["texts"],
         id=pa.array(ids, pa.string()),
         media=media(kind(params["kind"]).from_arrays(images), [f"{row}.png" for row in ids]),
-        label=pa.array([params["classes"][c] if params["classes"] else None for c in class_N], pa.string()),
+        label=pa.array(label_N, pa.string()),
         split=pa.array(["train"] * rows),
         origin=pa.array(["synthetic"] * rows),
         source=pa.array([params["name"]] * rows),
+        transform=pa.array([how] * rows, pa.string()),
         model=pa.array([model] * rows),
         seed=pa.array([params["seed"]] * rows, pa.int64()),
         index=pa.array(index_N, pa.int64()),
     )
+    return table, rejected

@@ -21,6 +21,7 @@ from dsray.lake import shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
+from dsray.models import quota
 from dsray.recipe import Recipe, Synthesis
 from dsray.stages.samples import good
 from dsray.stages.step import Made, Step, Work, digests
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from dsray.engine.training import Worker
 
-VERSION = 1
+VERSION = 2
 
 _KEPT_CHECKPOINTS = 2
 _GRID_ROWS = 6
@@ -55,6 +56,7 @@ def step(recipe: Recipe, made: Made, name: str) -> Step:
     """The number of workers is no parameter: it does not change what is made, but for the order of sums."""
     wanted = synthesis(recipe, name)
     architecture, config = models.preset(name, wanted.preset)
+    quota.counts(name, wanted.classes, class_names(made))  # an unknown label is told before hours of training
     params = {
         "architecture": architecture,
         "config": config,

@@ -20,6 +20,32 @@ def test_the_relativistic_loss_ignores_what_is_added_to_both():
     torch.testing.assert_close(losses.relativistic_d_loss(REAL + 5, FAKE + 5), losses.relativistic_d_loss(REAL, FAKE))
 
 
+def test_the_classic_losses_are_the_negative_logs_of_the_probabilities():
+    real, fake = torch.sigmoid(REAL), torch.sigmoid(FAKE)
+    torch.testing.assert_close(losses.classic_d_loss(REAL, FAKE), -real.log() - (1 - fake).log())
+    torch.testing.assert_close(losses.non_saturating_g_loss(FAKE), -fake.log())
+
+
+GRADIENTS = [
+    losses.relativistic_d_loss,
+    losses.relativistic_g_loss,
+    losses.classic_d_loss,
+    losses.non_saturating_g_loss,
+    losses.kl_to_standard_normal,
+    lambda error, spread: losses.gaussian_nll(error, spread.exp()),
+]
+
+
+@pytest.mark.parametrize("loss", GRADIENTS, ids=lambda loss: loss.__name__)
+def test_gradients_are_those_of_finite_differences(loss):
+    """In float64, also far out, where a careless logarithm would lose them."""
+    torch.manual_seed(0)
+    count = loss.__code__.co_argcount
+    for scale in (1.0, 10.0):
+        inputs = [(scale**0.5 * torch.randn(4, 3, dtype=torch.float64)).requires_grad_() for _ in range(count)]
+        assert torch.autograd.gradcheck(loss, inputs, eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
 def test_the_penalty_of_a_linear_critic_is_its_squared_weights():
     weight = torch.arange(8.0).reshape(1, 2, 2, 2)
     images = torch.randn(5, 2, 2, 2, requires_grad=True)
@@ -27,16 +53,18 @@ def test_the_penalty_of_a_linear_critic_is_its_squared_weights():
     torch.testing.assert_close(penalty_B, weight.square().sum().expand(5))
 
 
-def test_the_penalty_differentiates_to_the_weights():
+def test_the_penalty_differentiates_to_every_weight():
+    """R1 and R2 through a small network, second derivatives of its bends included."""
     torch.manual_seed(0)
     images = torch.randn(3, 1, 4, 4, dtype=torch.float64, requires_grad=True)
 
-    def penalty(kernel: torch.Tensor) -> torch.Tensor:
-        logits = torch.nn.functional.softplus(torch.nn.functional.conv2d(images, kernel)).sum((1, 2, 3))
-        return losses.gradient_penalty(logits, images).sum()
+    def penalty(kernel: torch.Tensor, bias: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        hidden = torch.nn.functional.softplus(torch.nn.functional.conv2d(images, kernel, bias))
+        return losses.gradient_penalty(torch.tanh(hidden.flatten(1) @ weight), images)
 
-    kernel = torch.randn(2, 1, 3, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(penalty, (kernel,))
+    shapes = [(2, 1, 3, 3), (2,), (8,)]
+    weights = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(penalty, weights)
 
 
 def test_the_penalty_is_the_limit_of_finite_differences():
