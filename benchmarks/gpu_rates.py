@@ -49,7 +49,7 @@ def matrix_products(device: str, side: int, dtype: torch.dtype, seconds: float) 
 
 
 class Count(TorchDispatchMode):
-    """Adds up the formulas of PyTorch's FlopCounterMode, which itself follows modules in a way autograd.grad forbids."""
+    """Adds up the formulas of PyTorch's FlopCounterMode, which itself cannot follow `autograd.grad`."""
 
     total = 0
 
