@@ -36,7 +36,7 @@ def main() -> int:
     torch.set_num_threads(2)
     config = merf.Config(**{**vars(merf.PRESETS["quick"]), **({"images": 2400} if quick else {})})
     start = time.perf_counter()
-    weights = loop.train(merf.start(config, images, labels, 10, 0, "cpu"), checkpoints=1)
+    weights = loop.train(merf.start(config, images, labels, 10, 0, "cpu"))
     seconds = time.perf_counter() - start
     digits = np.arange(ROWS) % 10
     made = draw.sample(merf, config, weights, digits, np.arange(ROWS), 0, "cpu")

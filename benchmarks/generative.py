@@ -33,7 +33,6 @@ AT_LEAST = {"gan quick": 0.97, "vae quick": 1.0}  # TSTR over TRTR
 BETTER = {"FD": min, "KID": min, "coverage": max, "TSTR": max}
 REAL = "real"
 ROWS, FEW = 5000, 500
-CLASSIFIERS = 2  # seeds of the classifier for each of a model
 KNOWN = 50_000  # the training digits behind these teach the network that compares, and are not compared
 THREADS = 2
 PYTHAE = Path(__file__).parent.parent / ".venv" / "pythae-env" / "bin" / "python"
@@ -49,6 +48,8 @@ class Run(NamedTuple):
     seconds: float
     jobs: int  # side by side, with an equal share of the threads
     keep: Path  # rows and scores, so that a run that was cut off goes on
+    classifiers: int = 2  # seeds of the classifier for each seed of a model
+    fitted: int = 10_000  # rows of a digit that pythae's samplers are fitted to, at most: all
 
     def file(self, model: str, seed: int, ending: str) -> Path:
         return self.keep / f"{model.replace(' ', '-')}-{seed}-{self.seconds:g}s.{ending}"
@@ -60,8 +61,8 @@ def make(run: Run, model: str, seed: int) -> None:
     if out.exists():
         return
     if model == "vae pythae":
-        command = [str(PYTHAE), "-m", "benchmarks.generative_pythae", str(out), str(seed), str(run.seconds)]
-        subprocess.run([*command, str(threads)], check=True)
+        arguments = [out, run.seconds, seed, threads, run.fitted]
+        subprocess.run([str(PYTHAE), "-m", "benchmarks.generative_pythae", *map(str, arguments)], check=True)
         return
     rows, used_s, seen = ours(*model.split(), seed, run.seconds, threads)
     unfinished = out.with_suffix(f".{os.getpid()}.npz")
@@ -85,23 +86,21 @@ def ours(family: str, preset: str, seed: int, seconds: float, threads: int) -> t
         config = architecture.Config(**{**numbers, "images": count})
         return architecture.start(config, images, labels, 10, seed, "cpu")
 
-    trial = start(10**7)
-    warm, steps = 10, 30
-    for step in range(warm):
-        trial.step(step, 0, 1, loop.alone)
+    trial, warm, step = start(10**7), 5, 0
     begin = time.perf_counter()
-    while time.perf_counter() - begin < 0.04 * seconds or steps == 30:
-        for step in range(steps - 20, steps):
-            trial.step(step, 0, 1, loop.alone)
-        steps += 20
-    step_s = (time.perf_counter() - begin) / (steps - 30)
+    while step < 2 * warm or time.perf_counter() - begin < 0.04 * seconds:
+        trial.step(step, 0, 1, loop.alone)
+        step += 1
+        if step == warm:  # the first ones are slow
+            begin = time.perf_counter()
+    step_s = (time.perf_counter() - begin) / (step - warm)
     begin = time.perf_counter()
     trial.weights()  # a mixture is fitted
     ending_s = time.perf_counter() - begin
 
     training = start(max(1, int((seconds - ending_s) / step_s)) * trial.batch)
     begin = time.perf_counter()
-    weights = loop.train(training, checkpoints=1)
+    weights = loop.train(training)
     used_s = time.perf_counter() - begin
     digits = np.arange(ROWS) % 10
     made = draw.sample(architecture, training.config, weights, digits, np.arange(ROWS), seed, "cpu")
@@ -120,7 +119,8 @@ def judge(run: Run, model: str, seed: int) -> None:
     real_N = balanced(labels[:KNOWN], ROWS // 10, seed)
     sizes = {FEW: real_N[np.arange(ROWS) % (ROWS // 10) < FEW // 10], ROWS: real_N}
     digits = np.repeat(np.arange(10), ROWS // 10)
-    found = partial(accuracy, test, test_labels, seed)
+    seeds = range(seed * run.classifiers, (seed + 1) * run.classifiers)
+    found = partial(accuracy, test, test_labels, seeds)
     if model == REAL:
         scores: Scores = distances(images[real_N], images[real_N], seed)
         scores |= {f"alone {n}": found(images[row_N], labels[row_N]) for n, row_N in sizes.items()}
@@ -172,12 +172,11 @@ def extractor() -> tuple[Any, NDArray[np.float64]]:
     return net, classifier.features(net, test[:ROWS])
 
 
-def accuracy(test: Images, test_labels: Labels, seed: int, images: Images, labels: Labels) -> float:
-    """On the test digits after training on `images`: the mean over some seeds of the classifier."""
+def accuracy(test: Images, test_labels: Labels, seeds: range, images: Images, labels: Labels) -> float:
+    """On the test digits after training on `images`: the mean over the seeds of the classifier."""
     from dsray.metrics import utility
 
-    seeds = range(seed * CLASSIFIERS, (seed + 1) * CLASSIFIERS)
-    return statistics.mean(utility.accuracy(images, labels, test, test_labels, 10, one) for one in seeds)
+    return statistics.mean(utility.accuracy(images, labels, test, test_labels, 10, seed) for seed in seeds)
 
 
 def means(found: list[Scores]) -> Scores:
@@ -248,7 +247,7 @@ def main() -> int:
     seeds, seconds = (1, 3.0) if options.quick else (options.seeds, options.seconds)
     models = [model for pair in RIVALS.items() for model in pair]
     with tempfile.TemporaryDirectory(prefix="dsray-bench-") as folder:
-        run = Run(seconds, options.jobs, options.keep or Path(folder))
+        run = Run(seconds, options.jobs, options.keep or Path(folder), *((1, 500) if options.quick else ()))
         run.keep.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(run.jobs, get_context("spawn")) as pool:
             list(pool.map(partial(make, run), models * seeds, np.repeat(range(seeds), len(models)).tolist()))

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dsray import plugin
+from dsray.errors import RecipeError
 from dsray.lake import manifests, refs
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
@@ -69,7 +70,9 @@ class Outcome:
         return len(self.made) == len(self.reused)
 
 
-def stages(recipe: Recipe, crawl: int = 0, revisit: str = "all") -> list[tuple[str, StepOf, Run]]:
+def stages(
+    recipe: Recipe, crawl: int = 0, revisit: str = "all", accept: str | None = None
+) -> list[tuple[str, StepOf, Run]]:
     """(name, what it would make, how) of all that the recipe asks for, in the order of a dataset's life."""
     chain: list[tuple[str, StepOf, Run]] = [
         ("collect", partial(collect.step, crawl=crawl, revisit=revisit), collect.run),
@@ -88,16 +91,18 @@ def stages(recipe: Recipe, crawl: int = 0, revisit: str = "all") -> list[tuple[s
         chain.append(("moments", moments.step, moments.run))
     if recipe.synthesize:
         chain.append(("evaluate", evaluate.step, evaluate.run))
-    return [*chain, ("release", release.step, release.run)]
+    return [*chain, ("release", partial(release.step, accept=accept), release.run)]
 
 
 def check(recipe: Recipe) -> None:
     """What a recipe's model cannot know by itself; raises RecipeError before anything starts."""
     synthesize.check(recipe)
-    steps = recipe.augment.own if recipe.augment else []
+    steps = [*recipe.render.own, *(recipe.augment.own if recipe.augment else [])]
     for function in (*recipe.measure.signals.values(), *(own.function for own in steps)):
         plugin.load(function)
+    render.steps(recipe)
     label.check(recipe)
+    evaluate.check(recipe)
 
 
 class _UnmadeError(Exception):
@@ -157,10 +162,13 @@ def compare(before: Recipe, after: Recipe, store: Store) -> "tuple[Counts, Count
 
 
 def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None = None, cpus: int | None = None,
-        recrawl: str | None = None, until: str = "release") -> Outcome:  # fmt: skip
+        recrawl: str | None = None, accept: str | None = None, until: str = "release") -> Outcome:  # fmt: skip
     """Brings the dataset up to date, or its stages up to `until`. Stop it at any point and run it again: it goes on
-    from what is there. `recrawl` asks the sources anew: `all` that is known, or what is `due` by its schedule."""
+    from what is there. `recrawl` asks the sources anew: `all` that is known, or what is `due` by its schedule.
+    `accept` is the reason to release synthetic rows whose gates fail."""
     check(recipe)
+    if accept is not None and not accept.strip():
+        raise RecipeError("--accept needs a reason.", 'Say why the rows are good enough: --accept "for a smoke test".')
     last = _last(recipe, store)
     crawl, revisit = last.get("crawl", 0), last.get("revisit", "all")
     if recrawl:  # at once, so that a run that is stopped goes on with the new crawl
@@ -169,7 +177,7 @@ def run(recipe: Recipe, store: Store, listener: Listener, *, address: str | None
     outcome = Outcome()
     with ExitStack() as stack:
         connected = False
-        for name, step_of, make in stages(recipe, crawl, revisit):
+        for name, step_of, make in stages(recipe, crawl, revisit, accept):
             step = step_of(recipe, outcome.made)
             listener.started(name)
             began = time.monotonic()

@@ -71,10 +71,16 @@ def parser() -> argparse.ArgumentParser:
         new.add_argument("--cpus", type=int, help="cores of the local Ray; default: all")
         return new
 
+    def with_accept(new: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        new.add_argument("--accept", metavar="REASON", help="release synthetic rows although gates fail; the card and "
+                         "the report say why")  # fmt: skip
+        return new
+
     demo = with_cluster(verb("demo", _demo, "build a dataset from a local web gallery of handwritten digits"))
     demo.add_argument("--port", type=int, default=8900, help="the gallery's port (8900)")
-    demo.add_argument("--limit", type=int, help="serve only so many digits")
+    with_accept(demo).add_argument("--limit", type=int, help="serve only so many digits")
     run = with_cluster(with_recipe(verb("run", _run, "bring a dataset up to date with its recipe")))
+    with_accept(run)
     run.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew: all that "
                      "is known (the default), or what is due by its schedule")  # fmt: skip
     crawl = verb("crawl", _crawl, "fetch a recipe's web sources only, or say how that stands")
@@ -93,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     submit = with_recipe(verb("submit", _submit, "run a recipe on a Ray cluster through its Jobs API"))
     submit.add_argument("--address", required=True, help="the cluster's dashboard, http://host:8265")
     submit.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew")
-    submit.add_argument("--no-wait", action="store_true", help="return when the job is accepted")
+    with_accept(submit).add_argument("--no-wait", action="store_true", help="return when the job is accepted")
     show = with_lake(verb("show", _show, "what a release is made of"))
     show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest; without it: all datasets")
     show.add_argument("--quarantine", nargs="?", const="", metavar="RULE", help="why rows were dropped, with examples "
@@ -101,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
     export = with_lake(verb("export", _export, "copy a release into a folder of plain files"))
     export.add_argument("release", help="digits@v3, or digits for the newest")
     export.add_argument("folder", type=Path, nargs="?", help="default: named after the release")
+    export.add_argument("--format", choices=["parquet", "png"], default="parquet", help="parquet, as it lies on the "
+                        "lake, or png: split/label/id.png, metadata.csv and sheets of samples")  # fmt: skip
     lake = verb("lake", _lake, "the embedded S3 server of this folder, and what is on a lake")
     lake.add_argument("what", choices=["up", "down", "ls"])
     lake.add_argument("prefix", nargs="?", default="", help="(ls) only names that begin so")
@@ -170,7 +178,8 @@ def _build(recipe: "Recipe", store: "Store", options: argparse.Namespace, recraw
     screen = console.console_of()
     lines = console.Lines(screen)
     try:
-        outcome = build.run(recipe, store, lines, address=options.address, cpus=options.cpus, recrawl=recrawl)
+        outcome = build.run(recipe, store, lines, address=options.address, cpus=options.cpus, recrawl=recrawl,
+                            accept=options.accept)  # fmt: skip
     finally:
         lines.stop()
     console.summary(screen, outcome)
@@ -249,6 +258,7 @@ def _submit(options: argparse.Namespace) -> None:
             "Name one in the recipe (`lake: s3://bucket/prefix`) or by --lake.",
         )
     arguments = ["--lake", lake, *(["--recrawl", options.recrawl] if options.recrawl else [])]
+    arguments += ["--accept", options.accept] if options.accept is not None else []
     job = submit(options.recipe, options.address, arguments, print, follow=not options.no_wait)
     print(f"Job {job} on {options.address}" + (" was accepted." if options.no_wait else " is done."))
 
@@ -266,12 +276,13 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from dsray import dataset
+    from dsray import dataset, pictures
 
     with _opened(options) as store:
         version = dataset.find(store, options.release)
-        folder = options.folder or Path(f"{version.dataset}-v{version.number}")
-        files = dataset.export(version, folder)
+        plain = options.format == "png"
+        folder = options.folder or Path(f"{version.dataset}-v{version.number}" + ("-png" if plain else ""))
+        files = (pictures if plain else dataset).export(version, folder)
     print(f"{len(files)} files are in {folder}/")
 
 

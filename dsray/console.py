@@ -15,8 +15,10 @@ from dsray.errors import DsrayError
 from dsray.lake import manifests
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
+from dsray.report import scores
 from dsray.schema import SPLITS
 from dsray.stages import release
+from dsray.stages.gates import refused, told
 from dsray.stages.select import by_count
 
 if TYPE_CHECKING:
@@ -121,17 +123,14 @@ def summary(console: Console, outcome: Outcome) -> None:
         _score_rows(table, model, score)
     console.print()
     console.print(table)
+    if accepted := made["release"].params.get("accepted") if "release" in made else None:
+        console.print(f"\nReleased although {refused(made['release'].params['gates'])}.", highlight=False)
+        console.print(f"  accepted: {accepted}", highlight=False)
 
 
 def _score_rows(table: Table, model: str, score: dict[str, Any]) -> None:
-    use = score["usefulness"]
-    real, synthetic, both = (sum(use[name]) / len(use[name]) for name in ("real", "synthetic", "both"))
-    note = f"accuracy: synthetic {synthetic:.3f}, real {real:.3f}, both {both:.3f}"
-    table.add_row(f"usefulness, {model}", f"{use['ratio']:.3f}", note)
-    distance, copies = score["distance"], score["copies"]
-    table.add_row(f"distance, {model}", f"{distance['distance']:.2f}", f"real against real {distance['floor']:.2f}")
-    found = f"control: {copies['control_detected']} of {copies['control_planted']} planted copies found"
-    table.add_row(f"copies, {model}", f"{copies['share']:.2%}", found)
+    for name, value, note in scores.summary(score):
+        table.add_row(f"{name}, {model}", value, note)
 
 
 def plan_table(console: Console, planned: list[Planned]) -> None:
@@ -221,11 +220,12 @@ def show(console: Console, store: Store, name: str | None) -> None:
     for rule, count in by_count(manifest["quarantine"]):
         console.print(f"  quarantined  {count:>7,}  {rule}", highlight=False)
     for gate in manifest["gates"]:
-        passed = "passed" if gate["passed"] else "failed"
-        console.print(
-            f"  gate         {gate['value']:.3f}  {gate['gate']}, {gate['model']}: {gate['limit']}, {passed}",
-            highlight=False,
-        )
+        console.print(f"  gate         {'passed' if gate['passed'] else 'failed'}  {told(gate)}", highlight=False)
+    if accepted := manifest.get("accepted"):
+        console.print(f"  accepted     {accepted['reason']}", highlight=False)
+    for model, spent in manifest.get("private", {}).items():
+        said = f"({spent['epsilon']:g}, {spent['delta']:g}), a row; {spent['accountant']}"
+        console.print(f"  private      {model}: {said}", highlight=False)
 
 
 def quarantine(console: Console, store: Store, name: str, rule: str) -> None:

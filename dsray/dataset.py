@@ -158,13 +158,18 @@ def export(version: Version, folder: Path) -> list[Path]:
         target = folder / entry.name.removeprefix(version.prefix)
         if target.name == "claim.json":
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
         data = version.store.read(entry.name)
         if target.suffix == ".parquet":
             pq.read_metadata(io.BytesIO(data))
-        if not (target.exists() and target.read_bytes() == data):
-            partial = target.with_name(target.name + ".part")
-            partial.write_bytes(data)
-            partial.replace(target)
-        written.append(target)
+        written.append(keep(target, data))
     return written
+
+
+def keep(target: Path, data: bytes) -> Path:
+    """Writes a file whole or not at all, unless it is there and the same; returns its path."""
+    if not (target.exists() and target.read_bytes() == data):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".part")
+        partial.write_bytes(data)
+        partial.replace(target)
+    return target

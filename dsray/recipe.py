@@ -25,6 +25,7 @@ from pydantic import (
 from dsray import kinds, plugin
 from dsray.collection import Model, Name, Source
 from dsray.errors import RecipeError
+from dsray.evaluation import Evaluate
 from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
 
@@ -71,6 +72,23 @@ class Own(Model):
         return name
 
 
+class Finish(Own):
+    """A step of your own: a pure function of (array, **options) that keeps shape and type."""
+
+    files: dict[Name, str] = Field({}, description="Option → file that it gets the bytes of: a path, file:///... or "
+                                   "s3://... Another content makes the samples again.")  # fmt: skip
+
+
+class Render(Model):
+    """The samples' one form; a kind says what there is to say of it."""
+
+    own: list[Finish] = Field([], description="Steps of your own on the canonical array, before it is encoded.")
+
+    def spec(self) -> dict[str, Any]:
+        """What the kind reads."""
+        return self.model_dump(mode="json", exclude={"own"})
+
+
 class Augment(Model):
     """Copies of training samples; a kind adds its transforms."""
 
@@ -106,7 +124,8 @@ class Synthesis(Model):
 
     preset: str = Field("quick", description="A preset of the architecture.")
     rows: int = Field(1000, ge=1, description="Synthetic rows; with `classes` their sum.")
-    workers: int = Field(1, ge=1, description="Training workers.")
+    workers: int | tuple[int, int] = Field(1, description="Training workers; or `[least, most]`, which join and leave "
+                                           "as the cluster has room. They don't change what is made.")  # fmt: skip
     seed: int | None = Field(None, ge=0, description="Seed of training and sampling; default: the recipe's.")
     truncation: float = Field(1, gt=0, le=1, description="Scale of the noise: below 1, better and more alike.")
     classes: ByLabel[Annotated[int, Field(ge=0)]] = Field({}, description="Label → rows; without it all alike.")
@@ -123,21 +142,13 @@ class Synthesis(Model):
             raise ValueError(f"`rows` says {data['rows']}, but `classes` add up to {sum(counts)}: leave `rows` out")
         return {**data, "rows": sum(counts)}
 
-
-class Limit(Model):
-    """A gate: the score must be at least `min` and at most `max`."""
-
-    min: float | None = None
-    max: float | None = None
-
-
-class Evaluate(Model):
-    gates: dict[Literal["usefulness", "copies", "distance"], Limit] = Field(
-        {"usefulness": Limit(min=0.85), "copies": Limit(max=0.02)},
-        description="usefulness: accuracy of train-on-synthetic over train-on-real; copies: share of copied rows; "
-        "distance: Fréchet distance over the real-against-real floor.",
-    )
-    seeds: int = Field(3, ge=1, le=20, description="Classifiers trained for each usefulness score.")
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _some(cls, workers: Any) -> Any:
+        pair = list(workers) if isinstance(workers, list | tuple) else [workers, workers]
+        if [type(number) for number in pair] != [int, int] or not 1 <= pair[0] <= pair[1]:
+            raise ValueError("give a number from 1, or `[least, most]` of them")
+        return workers
 
 
 class Release(Model):
@@ -168,7 +179,7 @@ class Recipe(Model):
     label: list[Labeller] = Field([], description="Labellers, asked in order.")
     combine: Combine = Field("precedence", description="How votes become a label: the first, the most, or a model.")
     select: Select = Field(Select(), description="Rules, duplicates, splits.")
-    render: Model = Field(Model(), description="The samples' one form.")
+    render: Render = Field(Render(), description="The samples' one form.")
     augment: Augment | None = Field(None, description="Copies of training rows; without it none.")
     synthesize: dict[Family, Synthesis] = Field({}, description="Models; merf and dpgan are private.")
     evaluate: Evaluate = Field(Evaluate(), description="Scores and gates of synthetic rows.")
@@ -230,6 +241,7 @@ def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
         raise ValueError(f"a signal cannot be named '{taken[0]}': the kind {kind} has one of that name")
     drop = drop_of(of_kind.BOUNDS, of_kind.MEANINGS | own, of_kind.FLAGS)
     select = create_model("Select", __base__=Select, drop=(drop, Field(drop(), description=_words(Select, "drop"))))
+    render = create_model("Render", __base__=(of_kind.Render, Render), __doc__=of_kind.Render.__doc__)
     policy = create_model("Policy", __base__=(of_kind.Augment, Policy), __doc__=Policy.__doc__)
     augment = create_model(
         "Augment",
@@ -241,7 +253,7 @@ def _model(kind: str, signals: tuple[str, ...]) -> type[Recipe]:
         "Recipe",
         __base__=Recipe,
         select=(select, Field(select(), description=_words(Recipe, "select"))),
-        render=(of_kind.Render, Field(of_kind.Render(), description=_words(Recipe, "render"))),
+        render=(render, Field(render(), description=_words(Recipe, "render"))),
         augment=(augment | None, Field(None, description=_words(Recipe, "augment"))),
     )
 

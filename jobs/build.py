@@ -1,4 +1,4 @@
-"""`python -m jobs.build recipe.yaml [--lake URL] [--recrawl all|due]`: one recipe on the cluster that runs this job."""
+"""`python -m jobs.build recipe.yaml [--lake URL] [--recrawl all|due] [--accept WHY]`: one recipe on its cluster."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--lake", help="instead of the recipe's")
     parser.add_argument("--recrawl", choices=["all", "due"], help="ask the sources anew")
+    parser.add_argument("--accept", metavar="REASON", help="release synthetic rows although gates fail")
     options = parser.parse_args()
     screen = console.console_of()
     try:
@@ -25,7 +26,8 @@ def main() -> int:
             raise LakeError("A cluster needs a lake that all its nodes reach.", "Name one in the recipe or by --lake.")
         with opened(lake) as store:
             address = os.environ.get("RAY_ADDRESS", "auto")
-            outcome = build.run(wanted, store, console.Lines(screen), address=address, recrawl=options.recrawl)
+            lines = console.Lines(screen)
+            outcome = build.run(wanted, store, lines, address=address, recrawl=options.recrawl, accept=options.accept)
             console.summary(screen, outcome)
             screen.print(f"\n{store.url}/{outcome.made['release'].details['prefix']}", highlight=False)
     except DsrayError as error:

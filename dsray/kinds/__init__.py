@@ -23,6 +23,10 @@ Frame = list[float]
 """Where a canonical form comes from in its payload, in numbers that only its kind reads."""
 
 
+Touch = Callable[["NDArray[Any]"], "NDArray[Any]"]
+"""A step of the recipe's own, on the array of one sample: it keeps shape and type."""
+
+
 class Undecodable(Exception):
     """Bytes that are nothing of their kind. `reason`: a word for reports."""
 
@@ -51,8 +55,9 @@ class Kind(Protocol):
         """A fact row: `signature`, every column of FACTS, and the signals of the recipe's own, which get the decoded
         array. Raises only what those raise."""
 
-    def render(self, decoded: Any, spec: dict[str, Any]) -> tuple[bytes, Frame]:
-        """The recipe's one canonical form, and where in the payload it comes from."""
+    def render(self, decoded: Any, spec: dict[str, Any], own: Sequence[Touch] = ...) -> tuple[bytes, Frame]:
+        """The recipe's one canonical form, and where in the payload it comes from. The steps of `own` get the canonical
+        array, one after the other, before it is encoded."""
 
     def place(self, objects: Sequence[Object], frame: Frame) -> list[Object]:
         """Objects of a payload where they are in its canonical form; those out of sight are left out."""
@@ -73,7 +78,7 @@ class Kind(Protocol):
         params: dict[str, Any],
         objects: Sequence[Object] = ...,
         partner: Marked | None = ...,
-        own: "Sequence[Callable[[NDArray[Any]], NDArray[Any]]]" = ...,
+        own: Sequence[Touch] = ...,
     ) -> Marked:
         """Canonical bytes → the transformed sample in the same format, and where its objects are now. The steps of
         `own` get the transformed array, one after the other."""

@@ -7,6 +7,7 @@ import os
 import stat
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
@@ -74,6 +75,20 @@ def read(file: File, most: int) -> bytes:
     """The first `most` bytes, or all there are."""
     with closing(reader(file)) as stream:
         return stream.read(min(most, max(file.size, 0)))
+
+
+def whole(path: str) -> bytes:
+    """The one file at `path`, read once while it does not change. Raises SourceError."""
+    found = listing(path)
+    if [file.url for file in found] != [absolute(path)] or found[0].stamp == UNREADABLE:
+        raise SourceError(f"{absolute(path)} is no file that can be read.", "Name one file, and let dsray read it.")
+    return _whole(found[0])
+
+
+@lru_cache(maxsize=4)
+def _whole(file: File) -> bytes:
+    with closing(reader(file)) as stream:
+        return stream.read()
 
 
 def _on_disk(path: str) -> str:

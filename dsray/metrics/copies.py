@@ -16,6 +16,7 @@ from dsray.metrics.planted import planted
 
 FALSE_ALARMS = 0.005  # of rows that were never seen
 PLANTED = 0.05  # share of training rows in the positive control
+FOUND = 0.9  # of these, at least, or the score says nothing
 
 
 class Copies(TypedDict):
@@ -52,9 +53,41 @@ def copies(synthetic: Rows, train: Rows, held_out: Rows, seed: int = 0) -> Copie
     )
 
 
+def trusted(found: Copies) -> bool:
+    """Whether the positive control was found: else a small share says nothing."""
+    return found["control_detected"] >= FOUND * found["control_planted"]
+
+
+class Suspect(TypedDict):
+    synthetic: int  # the row's place
+    train: int  # of its nearest training row
+    distance: float  # root mean square over their numbers
+    ratio: float  # d1/d2
+
+
+def suspects(synthetic: Rows, train: Rows, count: int) -> list[Suspect]:
+    """The synthetic rows with the least d1/d2 and their nearest training rows, the most suspicious first."""
+    made_NF, train_MF = flat(synthetic), flat(train)
+    train_MF, first_M = np.unique(train_MF, axis=0, return_index=True)
+    away_N2, place_N2 = nearest(made_NF, train_MF, 2)
+    ratio_N = _ratio(away_N2)
+    return [
+        Suspect(
+            synthetic=int(row),
+            train=int(first_M[place_N2[row, 0]]),
+            distance=float(away_N2[row, 0] / made_NF.shape[1] ** 0.5),
+            ratio=float(ratio_N[row]),
+        )
+        for row in np.argsort(ratio_N, kind="stable")[:count]
+    ]
+
+
 def ratios(rows_NF: NDArray[np.float32], train_MF: NDArray[np.float32]) -> Floats:
     """d1/d2 of each row [N], in [0, 1]; 1 where there is no second row."""
     if len(train_MF) < 2:
         return np.ones(len(rows_NF))
-    away_N2, _ = nearest(rows_NF, train_MF, 2)
+    return _ratio(nearest(rows_NF, train_MF, 2)[0])
+
+
+def _ratio(away_N2: Floats) -> Floats:
     return np.asarray(away_N2[:, 0] / np.maximum(away_N2[:, 1], 1e-150))

@@ -1,5 +1,6 @@
 """Fréchet distance between two sets of features: how far synthetic rows lie from real ones, next to real from real."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -22,7 +23,8 @@ EXTRACTOR = f"classifier trained on the real rows, {classifier.FEATURES} feature
 class Distance(TypedDict):
     distance: float  # synthetic against held-out real rows
     floor: float  # real rows that the network has not seen against held-out real rows, as many
-    ratio: float  # distance / floor
+    ratio: float  # distance / floor; grows with n wherever the distributions differ
+    excess: float  # (distance - floor) / variance of the real rows: about the same at any n, 0 for real rows
     n: int  # rows on either side: the distance is biased in n, so compare only within one result
     extractor: str
 
@@ -46,35 +48,62 @@ def learned_distance(
     Some training rows are kept from each classifier, as many as are compared: they are the floor, for rows that it
     has learned lie elsewhere than rows that are new to it, real or not. Raises DsrayError when there are too few rows.
     """
-    n = min(len(images) // 4, len(held_out), len(synthetic))
-    if n < 1:
-        raise DsrayError(
-            f"Too few rows for a distance: {len(images)} real, {len(held_out)} held out, {len(synthetic)} synthetic.",
-            "Collect more, or give `select.split` a larger test.",
-        )
-    pairs = [_distances(images, labels, held_out, synthetic, n, classes, seed + network) for network in range(NETWORKS)]
-    distance, floor = (float(mean) for mean in np.mean(pairs, axis=0))
-    return Distance(distance=distance, floor=floor, ratio=distance / max(floor, 1e-9), n=n, extractor=EXTRACTOR)
-
-
-def _distances(
-    images: Images, labels: Labels, held_out: Images, synthetic: Images, n: int, classes: int, seed: int
-) -> tuple[float, float]:
-    """(synthetic, real) against held-out rows, in the features of one network."""
-    real, other, made = learned_features(images, labels, held_out, synthetic, n, classes, seed)
-    return frechet(made, real), frechet(other, real)
+    pairs = []
+    for network in range(NETWORKS):
+        real, other, (made,) = learned_features(images, labels, held_out, [synthetic], classes, seed + network)
+        pairs.append(apart(real, other, made))
+    return averaged(pairs)
 
 
 def learned_features(
-    images: Images, labels: Labels, held_out: Images, synthetic: Images, n: int, classes: int, seed: int
-) -> tuple[Floats, Floats, Floats]:
-    """(held out, other real, synthetic) [n, 64] of one network that has seen none of them, for any score."""
+    images: Images, labels: Labels, held_out: Images, synthetic: Sequence[Images], classes: int, seed: int
+) -> tuple[Floats, Floats, list[Floats]]:
+    """(held out [n, 64], other real [n, 64], each synthetic set [≤ n, 64]) of one network that has seen none of them.
+
+    Rows are in random order, so the first of each are a sample. Raises DsrayError when there are too few rows.
+    """
+    n = min(len(images) // 4, len(held_out))
+    if min(n, *map(len, synthetic)) < 1:
+        made_n = ", ".join(str(len(rows)) for rows in synthetic)
+        raise DsrayError(
+            f"Too few rows for a distance: {len(images)} real, {len(held_out)} held out, {made_n} synthetic.",
+            "Collect more, or give `select.split` a larger test.",
+        )
     aside = np.zeros(len(images), bool)
     aside[_some(len(images), n, seed)] = True
     net = classifier.fit(images[~aside], labels[~aside], classes, seed)
-    rows = held_out[_some(len(held_out), n, seed)], images[aside], synthetic[_some(len(synthetic), n, seed)]
-    real, other, made = (classifier.features(net, part) for part in rows)
+    real, *made = (classifier.features(net, rows[_some(len(rows), n, seed)]) for rows in (held_out, *synthetic))
+    other = classifier.features(net, images[aside][_some(n, n, seed)])
     return real, other, made
+
+
+class Pair(TypedDict):
+    distance: float
+    floor: float
+    excess: float
+    n: int
+
+
+def apart(real: Floats, other: Floats, made: Floats) -> Pair:
+    """Synthetic and other real rows against real ones, as many of each, in the features of one network."""
+    n = min(len(real), len(other), len(made))
+    distance, floor = (frechet(rows[:n], real[:n]) for rows in (made, other))
+    spread = float(real[:n].var(0).sum())
+    return Pair(distance=distance, floor=floor, excess=(distance - floor) / max(spread, 1e-9), n=n)
+
+
+def averaged(pairs: Sequence[Pair]) -> Distance:
+    """The mean over the networks, whose rows were as many."""
+    distance = float(np.mean([pair["distance"] for pair in pairs]))
+    floor = float(np.mean([pair["floor"] for pair in pairs]))
+    return Distance(
+        distance=distance,
+        floor=floor,
+        ratio=distance / max(floor, 1e-9),
+        excess=float(np.mean([pair["excess"] for pair in pairs])),
+        n=pairs[0]["n"],
+        extractor=EXTRACTOR,
+    )
 
 
 def _some(count: int, n: int, seed: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """Usefulness: how well a classifier that learned from synthetic rows does on real held-out ones (arXiv:1706.02633)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -67,10 +67,20 @@ def usefulness(
     """Train on real (TRTR), on synthetic (TSTR) and on both; test on real. What real rows get is the floor."""
     both = np.concatenate([real[0], synthetic[0]]), np.concatenate([real[1], synthetic[1]])
     sets = {"real": real, "synthetic": synthetic, "both": both}
-    hits = {name: np.stack([found(*rows, *test, classes, seed) for seed in seeds]) for name, rows in sets.items()}
-    accuracies = {name: [float(one.mean()) for one in hit_SN] for name, hit_SN in hits.items()}
+    hits = {name: [found(*rows, *test, classes, seed) for seed in seeds] for name, rows in sets.items()}
+    return summed(hits, test[1], classes, len(real[1]), len(synthetic[1]))
+
+
+def summed(
+    hits: Mapping[str, Sequence[NDArray[np.bool_]]], labels_N: Labels, classes: int, rows_real: int, rows_synthetic: int
+) -> Usefulness:
+    """What was `found` of the test rows after training on `real`, `synthetic` and `both`, a seed each."""
+    accuracies = {name: [float(one_N.mean()) for one_N in found_SN] for name, found_SN in hits.items()}
     mean = {name: float(np.mean(values)) for name, values in accuracies.items()}
-    every_label = np.tile(test[1], len(seeds))
+    per_class = {
+        name: by_class(np.concatenate(found_SN), np.tile(labels_N, len(found_SN)), classes)
+        for name, found_SN in hits.items()
+    }
     return Usefulness(
         ratio=mean["synthetic"] / max(mean["real"], 1e-9),
         real=accuracies["real"],
@@ -78,9 +88,9 @@ def usefulness(
         both=accuracies["both"],
         mean=mean,
         std={name: float(np.std(values)) for name, values in accuracies.items()},
-        per_class={name: by_class(hit_SN.ravel(), every_label, classes) for name, hit_SN in hits.items()},
-        n=len(test[1]),
+        per_class=per_class,
+        n=len(labels_N),
         extractor=f"convolutional classifier on pixels, {classifier.STEPS} steps",
-        rows_real=len(real[1]),
-        rows_synthetic=len(synthetic[1]),
+        rows_real=rows_real,
+        rows_synthetic=rows_synthetic,
     )

@@ -81,7 +81,7 @@ class VaeConfig:
     warm_up: float = 0.1  # share of the images over which the weight of the KL rises to 1
     free_nats: float = 0.05  # a latent dimension costs at least this, so none is given up early
     ema_images: float = 2000.0
-    components: int = 4  # of the mixture of each class
+    components: int = 4  # of the mixture of each class, at most
 
 
 @dataclass(frozen=True)

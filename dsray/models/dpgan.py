@@ -38,6 +38,8 @@ _PART = 64  # per-image gradients that are held at once
 class Training:
     """Steps of the discriminator, some followed by one of the generator; what is drawn is keyed by a secret."""
 
+    once = True  # a step that was undone would have spent privacy all the same
+
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
         rows = len(feed.labels_N)
         if config.delta * rows >= 1:
@@ -167,7 +169,9 @@ def _nets(config: Config) -> GanConfig:
 def _digest(config: Config, feed: Feed) -> bytes:
     """Names what is trained on and how: with one secret, no two trainings may share noise."""
     said = hashlib.sha256(repr((config, feed.seed)).encode())
-    said.update(feed.images_NCHW.cpu().numpy().tobytes() + feed.labels_N.cpu().numpy().tobytes())
+    for start in range(0, len(feed.images_NCHW), _PART):
+        said.update(feed.images_NCHW[start : start + _PART].cpu().numpy().tobytes())
+    said.update(feed.labels_N.cpu().numpy().tobytes())
     return said.digest()
 
 

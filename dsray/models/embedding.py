@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dsray import rng
 from dsray.models.configs import MerfConfig
+from dsray.models.feed import Mapped
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, int, int]
@@ -36,7 +37,7 @@ class Embedding:
         self.wave_PF = torch.from_numpy((wave_FP / scale_F[:, None]).T.copy()).float().to(device)
 
     @torch.no_grad()
-    def sums(self, images_NCHW: Tensor, labels_N: Tensor, classes: int) -> Floats:
+    def sums(self, images_NCHW: Tensor | Mapped, labels_N: Tensor, classes: int) -> Floats:
         """[K, Q]: the sum over the rows of each class. One row more or less changes one class by norm ≤ 1."""
         d = len(self.basis_DP) + 1
         moments_KDD = np.zeros((classes, d, d))

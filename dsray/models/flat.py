@@ -21,6 +21,7 @@ class Flat:
         self.mean_P = torch.zeros_like(self.vector_P)
         self.square_P = torch.zeros_like(self.vector_P)
         self.betas, self.fused = (beta1, beta2), fused
+        self.attempt = 0  # a training that broke tries again with half the rate
         start = 0
         for p in self.parameters:
             p.data = self.vector_P[start : start + p.numel()].view(p.shape)
@@ -30,17 +31,16 @@ class Flat:
         self, loss: Tensor, told: Sequence[Tensor], reduce: Reduce, retain: bool = False
     ) -> tuple[Tensor, list[float]]:
         """d loss / d parameters [P] and the scalars `told`, both averaged over the workers in one go."""
-        both = reduce(self.slope(loss, told, retain))
-        return both[: -len(told)], both[-len(told) :].tolist()
+        return averaged(torch.autograd.grad(loss, self.parameters, retain_graph=retain), told, reduce)
 
     def slope(self, loss: Tensor, told: Sequence[Tensor], retain: bool = False) -> Tensor:
         """This worker's part of the same, as one vector [P + T] that stays on the device."""
-        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=retain)
-        return torch.cat([*(g.reshape(-1) for g in gradients), torch.stack([t.detach() for t in told])])
+        return together(torch.autograd.grad(loss, self.parameters, retain_graph=retain), told)
 
     @torch.no_grad()
     def update(self, gradient_P: Tensor, rate: Number, step: Number, beta2: Number | None = None) -> None:
         """One Adam step; `step` counts from 0. `beta2` may change from step to step."""
+        rate = rate * 0.5**self.attempt
         beta1, beta2 = self.betas[0], self.betas[1] if beta2 is None else beta2
         if self.fused and not isinstance(beta2, Tensor):
             count = torch.as_tensor(step + 1, dtype=torch.float32, device=self.vector_P.device)
@@ -63,6 +63,17 @@ class Flat:
     def load(self, name: str, state: dict[str, Tensor]) -> None:
         for key, mine in self.state(name).items():
             mine.copy_(state[key])
+
+
+def together(gradients: Sequence[Tensor], told: Sequence[Tensor]) -> Tensor:
+    """Gradients and the scalars `told` as one vector [P + T]."""
+    return torch.cat([*(g.reshape(-1) for g in gradients), torch.stack([t.detach() for t in told])])
+
+
+def averaged(gradients: Sequence[Tensor], told: Sequence[Tensor], reduce: Reduce) -> tuple[Tensor, list[float]]:
+    """Gradients as one vector [P] and the scalars `told`, averaged over the workers in one go."""
+    both = reduce(together(gradients, told))
+    return both[: -len(told)], both[-len(told) :].tolist()
 
 
 @torch.no_grad()

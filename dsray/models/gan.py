@@ -15,7 +15,7 @@ from dsray.models import losses
 from dsray.models.configs import GAN_PRESETS, GanConfig
 from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed
-from dsray.models.flat import Flat, Reduce, follow, named
+from dsray.models.flat import Flat, Reduce, averaged, follow, named
 from dsray.models.nets import Painter, Reader, seeded
 from dsray.models.slopes import PLAIN, Pass, Slopes
 
@@ -51,11 +51,7 @@ class Discriminator(nn.Module):
 
 
 class Training:
-    """Steps of both networks at once; all is a function of (seed, step, place in the batch).
-
-    The discriminator's slopes at its images are computed once: they are what R1 and R2 measure, and what the generator
-    follows.
-    """
+    """Alternating steps of discriminator and generator; all is a function of (seed, step, place in the batch)."""
 
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
@@ -80,20 +76,24 @@ class Training:
         seen = Slopes(lambda x, how: self.discriminator(x, classes_2B, how), torch.cat([real, fake]))
         logits_2B = seen.logits_B.requires_grad_()
         loss_d = losses.relativistic_d_loss(*logits_2B.chunk(2)).sum() * weight
-        loss_g = losses.relativistic_g_loss(*logits_2B.chunk(2)).sum() * weight
-        penalties = (half.square().sum() * weight for half in seen.images_BCHW.chunk(2))  # R1, R2
-        told_T = torch.stack([loss_d.detach(), *penalties, loss_g.detach()])
+        penalties = [half.square().sum() * weight for half in seen.images_BCHW.chunk(2)]  # R1, R2
+        (slope_2B,) = torch.autograd.grad(loss_d, logits_2B)
+        gradients = seen.gradient(self.d.parameters, slope_2B, gamma * weight)
+        gradient_d, told_d = averaged(gradients, [loss_d, *penalties], reduce)
+        self.d.update(gradient_d, rate, step)
 
-        (slope_d_2B,), (slope_g_2B,) = (torch.autograd.grad(loss, logits_2B) for loss in (loss_d, loss_g))
-        gradient_d = seen.gradient(self.d.parameters, slope_d_2B, gamma * weight)
-        pull = (slope_g_2B[:, None, None, None] * seen.images_BCHW)[len(real) :]
-        gradient_g = torch.autograd.grad(fake, self.g.parameters, pull)
-        all_P = reduce(torch.cat([*(g.reshape(-1) for g in (*gradient_d, *gradient_g)), told_T]))
-        d_P, g_P, told_T = torch.split(all_P, [len(self.d.vector_P), len(self.g.vector_P), len(told_T)])
-        self.d.update(d_P, rate, step)
-        self.g.update(g_P, rate, step)
+        with torch.no_grad():
+            real_B = self.discriminator(real, class_B)
+        loss_g = losses.relativistic_g_loss(real_B, self.discriminator(fake, class_B)).sum() * weight
+        gradient_g, told_g = self.g.gradient(loss_g, [loss_g], reduce)
+        self.g.update(gradient_g, rate, step)
         follow(self.average_P, self.g.vector_P, self.batch, config.ema_images, share)
-        return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_T.tolist(), strict=True))
+        return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_d + told_g, strict=True))
+
+    def collapsed(self, told: dict[str, float]) -> bool:
+        """The discriminator is flat around the generator's images, or tells all pairs apart beyond doubt: its slope,
+        all that the generator learns from, says nothing. R2 is about 0.2 at the start of a training."""
+        return told["r2"] < 1e-8 or told["d_loss"] < 1e-4
 
     def state(self) -> dict[str, Tensor]:
         return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}

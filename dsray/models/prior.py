@@ -107,7 +107,8 @@ def _maximise(products_NQ: Floats, share_NK: Floats, floor: float, size: int) ->
     spread_KDD = np.empty((len(mass_K), size, size))
     i, j = np.triu_indices(size)
     spread_KDD[:, i, j] = spread_KDD[:, j, i] = square_KP - mean_KD[:, i] * mean_KD[:, j]
-    return Mixture(mass_K / mass_K.sum(), mean_KD, np.linalg.cholesky(spread_KDD + floor * np.eye(size)))
+    root_KDD = np.linalg.cholesky(spread_KDD + floor * np.eye(size))
+    return Mixture(mass_K / mass_K.sum(), mean_KD, np.asarray(root_KDD))
 
 
 def _seeds(x_ND: Floats, components: int, seed: int) -> Floats:

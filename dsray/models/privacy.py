@@ -11,6 +11,12 @@ from typing import SupportsFloat, TypedDict
 
 from dsray.errors import RecipeError
 
+ACCOUNTANTS = {
+    "merf": "one Gaussian mechanism, exact (Balle and Wang 2018)",
+    "dpgan": "subsampled Gaussian steps, PRV accountant of Opacus (Gopi et al. 2021)",
+}
+"""How each private architecture counts what it spends."""
+
 
 class Spent(TypedDict):
     epsilon: float

@@ -1,7 +1,14 @@
-"""A conditional σ-VAE (arXiv:2006.13202), and for each class a mixture of Gaussians fitted to its latents.
+"""A conditional σ-VAE (arXiv:1312.6114, arXiv:2006.13202), and for each class a mixture fitted to its latents.
 
-Drawing latents from what the encoder really makes (the aggregate posterior) instead of from N(0, 1) is what gives good
-samples (arXiv:1903.05789). Samples are the decoder's mean.
+The loss of an image is its negative ELBO, one reconstruction term plus one KL, in nats summed over pixels and latents:
+
+    Σ_pixels [(x - x̂)² / 2σ² + log σ + ½ log 2π]  +  β Σ_z max(λ, KL(q(z|x) ‖ N(0, 1)))
+
+σ² is the batch's mean squared error, the best for it in closed form, so the two terms need no weights. β rises from 0
+to 1 over the warm-up (arXiv:1602.02282); a latent number costs at least λ free nats, by the batch's mean KL
+(arXiv:1606.04934), so that none is given up early. The encoder's latents are
+not N(0, 1): drawing them from a mixture fitted to what it really makes, the aggregate posterior, gives good samples
+(arXiv:1903.05789). Samples are the decoder's mean, without the noise σ.
 """
 
 import numpy as np
@@ -26,8 +33,10 @@ PATH = "line"
 Shape = tuple[int, int, int]
 
 _LEAST_VARIANCE = float(np.exp(-12.0))  # log σ ≥ -6, as in the σ-VAE's paper
-_MOST_LATENTS = 20_000  # of a class that the mixture is fitted to
-_DRAWS = 2  # of each row's posterior
+_LATENTS = 6000  # of a class that the mixture is fitted to, about: a draw of each row's posterior, of few rows more
+_MOST_DRAWS = 4
+_EM_STEPS = 15  # as good for rows that are held out as 50
+_ROWS_A_NUMBER = 2  # that a component needs for each latent number: with fewer, samples gather about single rows
 _PRIOR = ("weight", "mean", "root")
 
 
@@ -63,7 +72,7 @@ class Vae(nn.Module):
 
 
 class Training:
-    """Steps of the negative ELBO with the optimal σ; all is a function of (seed, step, place in the batch)."""
+    """Steps of the negative ELBO; all is a function of (seed, step, place in the batch)."""
 
     def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int, pace: Speed | None = None) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
@@ -140,13 +149,15 @@ class Training:
         rows_N = torch.nonzero(self.feed.labels_N == number)[:, 0].cpu().numpy()
         if len(rows_N) == 0:
             return prior.standard(config.latent, config.components)
-        rows_N = rows_N[rng.permutation(seed, "prior rows", len(rows_N))][:_MOST_LATENTS]
+        components = min(config.components, len(rows_N) // (_ROWS_A_NUMBER * config.latent))
+        rows_N = rows_N[rng.permutation(seed, "prior rows", len(rows_N))][:_LATENTS]
+        draws = min(_MOST_DRAWS, _LATENTS // len(rows_N))
         found = [net.encode(to_float(self.feed.images_NCHW[rows_N[i : i + 256]])) for i in range(0, len(rows_N), 256)]
         mean_ND, spread_ND = (torch.cat(part).double().cpu().numpy() for part in zip(*found, strict=True))
-        draws = rng.normal(seed, "prior", rows_N.astype(np.uint64), draws=_DRAWS * config.latent)
-        noise_NSD = draws.reshape(len(rows_N), _DRAWS, config.latent)
+        noise_NX = rng.normal(seed, "prior", rows_N.astype(np.uint64), draws=draws * config.latent)
+        noise_NSD = noise_NX.reshape(len(rows_N), draws, config.latent)
         z_ND = (mean_ND[:, None] + np.exp(0.5 * spread_ND)[:, None] * noise_NSD).reshape(-1, config.latent)
-        return prior.padded(prior.fit(z_ND, config.components, seed), config.components)
+        return prior.padded(prior.fit(z_ND, components, seed, steps=_EM_STEPS), config.components)
 
 
 def start(

@@ -15,7 +15,7 @@ from dsray import rng
 from dsray.models import flow, losses, vae
 from dsray.models.configs import VAEFLOW_PRESETS, VaeFlowConfig
 from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed, noise
+from dsray.models.feed import Feed
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import seeded
 
@@ -48,6 +48,7 @@ class Training:
         self.steps = -(-config.images // config.batch)
         self.of_vae = max(1, round(self.steps * (1 - config.flow_share)))
         self.vae = vae.Training(replace(config, images=self.of_vae * config.batch), feed, shape, classes)
+        self.flat_of_vae = self.vae.flat  # a part of this training too: the loop tells parts their attempt
         field = (config.latent, config.flow_width, config.flow_blocks, classes)
         self.net = seeded(feed.seed + 1, flow.Velocity, *field).to(feed.device)
         self.flat = Flat(self.net, 0.9, config.beta2)
@@ -70,15 +71,20 @@ class Training:
     @torch.no_grad()
     def _lines(self, places_B: Places) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For each row and draw: a latent of its posterior, the noise and the time that meet it, and its class."""
-        seed, draws, latent = self.feed.seed, self.config.draws, self.config.latent
+        draws, latent = self.config.draws, self.config.latent
         real, class_B = self.feed.rows(places_B)
         self.frozen = self.frozen or self._averaged()
         mean_BZ, log_variance_BZ = self.frozen.encode(real)
-        latent_BZ = mean_BZ + (0.5 * log_variance_BZ).exp() * self.feed.noise(places_B, latent)
-        noise_BZ = noise(seed, "flow noise", places_B, draws * latent, self.feed.device).view(-1, latent)
-        uniform_B = torch.from_numpy(rng.uniform(seed, "flow time", places_B.astype(np.uint64))[:, 0])
+        drawn_BZ, noise_BZ = self.feed.noise(places_B, (1 + draws) * latent).tensor_split([latent], 1)
+        latent_BZ = mean_BZ + (0.5 * log_variance_BZ).exp() * drawn_BZ
+        uniform_B = torch.from_numpy(rng.uniform(self.feed.seed, "flow time", places_B.astype(np.uint64))[:, 0])
         time_B = flow.spread(uniform_B, draws).float().flatten().to(self.feed.device)
-        return latent_BZ.repeat_interleave(draws, 0), noise_BZ, time_B, class_B.repeat_interleave(draws)
+        return (
+            latent_BZ.repeat_interleave(draws, 0),
+            noise_BZ.reshape(-1, latent),
+            time_B,
+            class_B.repeat_interleave(draws),
+        )
 
     def _averaged(self) -> vae.Vae:
         net = vae.Vae(self.config, self.shape, self.classes).to(self.feed.device)

@@ -10,6 +10,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from dsray.report.private import NOT_COVERED, UNIT, Private
+
 _TASKS = {"image": "image-classification", "text": "text-classification", "audio": "audio-classification"}
 _CONSENT = {"robots": "robots.txt forbids fetching them", "opted_out": "they carry an opt-out signal"}
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
@@ -34,8 +36,12 @@ class Card:
     """(name, rows in, kept, quarantined)"""
     quarantine: Mapping[str, int] = field(default_factory=dict)
     thresholds: Mapping[str, str] = field(default_factory=dict)
-    scores: Sequence[tuple[str, str, str, str, str]] = ()
-    """(model, name, value, for comparison, gate), in words"""
+    scores: Sequence[tuple[str, str, str, str, str, str]] = ()
+    """(model, name, value, for comparison, gate, n and what it was measured with), in words"""
+    refused: Sequence[str] = ()
+    """Gates that failed, in words; a release has some only when it was `accepted`, which says why."""
+    accepted: str = ""
+    private: Sequence[Private] = ()
     path: str = ""
     """Where it lies, as a reader opens it: s3://bucket/prefix/releases/digits/v3."""
     limits: Sequence[str] = ()
@@ -68,6 +74,8 @@ def card(about: Card) -> str:
         classes=next((f["names"] for f in about.features.values() if f.get("_type") == "ClassLabel"), []),
         media=next((name for name, f in about.features.items() if f.get("_type") in ("Image", "Audio")), ""),
         consent=[(count, _CONSENT[rule]) for rule, count in about.quarantine.items() if rule in _CONSENT and count],
+        unit=UNIT,
+        not_covered=NOT_COVERED,
         path=about.path or f"releases/{about.dataset}/{about.version}",
     )
     matter = yaml.safe_dump(front_matter(about), sort_keys=False, allow_unicode=True, width=1000)

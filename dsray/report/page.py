@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dsray.report import charts
+from dsray.report.private import NOT_COVERED, UNIT, Private
 from dsray.schema import ORIGINS, SPLITS
 
 _HERE = Path(__file__).parent
@@ -90,11 +91,34 @@ class Curve:
     model: str
     points: Sequence[Mapping[str, float]]
     checkpoints: Sequence[Checkpoint] = ()
+    over_time: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """What was measured of the checkpoints' samples: name → (images seen, value)."""
+    turns: Sequence[str] = ()
+    """Where it broke and turned back, in sentences."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A sheet of a model's interpolations, one a row."""
+
+    model: str
+    png: bytes | None
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A model's most suspicious rows over their nearest training rows, with (d1/d2, distance) of each pair."""
+
+    model: str
+    png: bytes | None
+    pairs: Sequence[tuple[float, float]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A measured number. `limit` is the gate in words ('at least 0.85'); `passed` is None where there is no gate."""
+    """A measured number. `limit` is the gate in words ('at least 0.85'); `passed` is None where there is no gate.
+    `measured` says on how many rows and with what."""
 
     model: str
     name: str
@@ -103,6 +127,7 @@ class Score:
     limit: str = ""
     passed: bool | None = None
     explanation: str = ""
+    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +153,14 @@ class Report:
     grid_classes: Sequence[str] = ()
     """Labels over the columns of every grid, where each column is one class."""
     training: Sequence[Curve] = ()
+    walks: Sequence[Walk] = ()
+    nearest: Sequence[Nearest] = ()
     scores: Sequence[Score] = ()
+    accepted: str = ""
+    """Why it was released although gates failed."""
+    by_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """label → what a classifier learned from → its accuracy on real held-out rows of the label"""
+    private: Sequence[Private] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -148,9 +180,14 @@ def render(report: Report) -> str:
             gated=gated,
             failed=[s for s in gated if not s.passed],
             models=_once(s.model for s in report.scores),
+            compared=_compared(report.scores),
+            learned=_once(name for by in report.by_class.values() for name in by),
+            unit=UNIT,
+            not_covered=NOT_COVERED,
             splits=_ordered((split for by in report.classes.values() for split in by), SPLITS),
             origins=_ordered((o for by in report.classes.values() for n in by.values() for o in n), ORIGINS),
             classes=list(report.classes.items())[:_MOST_CLASSES],
+            most_classes=_MOST_CLASSES,
             most={split: _largest(report, split) for by in report.classes.values() for split in by},
             widest=max((max(s.rows_in, s.kept + s.quarantined) for s in report.stages), default=0),
             most_quarantined=max((q.count for q in report.quarantine), default=0),
@@ -217,7 +254,11 @@ def _sections(r: Report) -> list[tuple[str, str, bool]]:
     """(anchor, name, whether the page has it), in the page's order."""
     return [
         ("samples", "Samples", bool(r.real_grid or r.grids)),
+        ("walks", "Between", bool(r.walks)),
+        ("nearest", "Nearest", bool(r.nearest)),
         ("scores", "Scores", bool(r.scores)),
+        ("learned", "By class", bool(r.by_class)),
+        ("privacy", "Privacy", bool(r.private)),
         ("rows", "Rows", bool(r.stages)),
         ("quarantine", "Quarantine", bool(r.quarantine)),
         ("signals", "Signals", bool(r.signals)),
@@ -225,6 +266,18 @@ def _sections(r: Report) -> list[tuple[str, str, bool]]:
         ("training", "Training", bool(r.training)),
         ("provenance", "Made from", bool(r.provenance or r.recipe)),
     ]
+
+
+def _compared(scores: Sequence[Score]) -> list[tuple[Score, bool, bool, list[Score | None]]]:
+    """A row a score: (the first model's, whether all were measured alike, and as the row before, one a model)."""
+    models = _once(s.model for s in scores)
+    found: list[tuple[Score, bool, bool, list[Score | None]]] = []
+    for name in _once(s.name for s in scores):
+        by_model = {s.model: s for s in scores if s.name == name}
+        first, alike = next(iter(by_model.values())), len({s.measured for s in by_model.values()}) == 1
+        told = bool(found) and found[-1][1] and found[-1][0].measured == first.measured
+        found.append((first, alike, told, [by_model.get(model) for model in models]))
+    return found
 
 
 def _once(names: Iterable[str]) -> list[str]:

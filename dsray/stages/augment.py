@@ -16,6 +16,7 @@ from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Augment, Recipe
+from dsray.stages.own import step_of
 from dsray.stages.samples import counts, good, marked, media, only, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
 
@@ -132,25 +133,9 @@ def each(
 
 def again(of_kind: Kind, transform: dict[str, Any], parent: Marked, partner: Marked | None = None) -> Marked:
     """An augmented row from the JSON in its column `transform` and from its parents, the same bytes each time."""
-    own = [_step(said) for said in transform.get("own", ())]
+    own = [step_of(said["function"], np.array(said["u"]), **said["options"]) for said in transform.get("own", ())]
     params = {name: value for name, value in transform.items() if name not in ("own", "partner")}
     return of_kind.apply(parent[0], params, parent[1], partner, own=own)
-
-
-def _step(said: dict[str, Any]) -> Callable[[Array], Array]:
-    """A step of the recipe's own. Raises RecipeError when it makes another kind of array."""
-    function = plugin.load(said["function"])
-
-    def step(array: Array) -> Array:
-        made = np.asarray(function(array, np.array(said["u"]), **said["options"]))
-        if (made.shape, made.dtype) != (array.shape, array.dtype):
-            raise RecipeError(
-                f"{said['function']!r} made {made.dtype} {made.shape} of {array.dtype} {array.shape}.",
-                "An augmentation keeps shape and type.",
-            )
-        return made
-
-    return step
 
 
 def _transforms(

@@ -1,12 +1,12 @@
 """One decode of a payload, for all that looks at it. Any bytes at all end as a row, in bounded time and memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsray.errors import DsrayError
-from dsray.kinds import Frame, Kind, Undecodable
+from dsray.kinds import Frame, Kind, Touch, Undecodable
 from dsray.stages.child import in_child
 
 _ROW_LIMIT_S = 60
@@ -32,24 +32,31 @@ class Seen(NamedTuple):
 
 
 def looks(
-    payloads: Iterable[bytes | None], of_kind: Kind, own: Own | None, spec: dict[str, Any] | None, careful: bool
+    payloads: Iterable[bytes | None],
+    of_kind: Kind,
+    own: Own | None,
+    spec: dict[str, Any] | None,
+    careful: bool,
+    touches: Sequence[Touch] = (),
 ) -> list[Seen]:
     """Facts of every payload where `own` is given, be it empty, and its form where `spec` is.
 
     With `careful` each one has a child process with limits, and one that kills it is `crashed`.
     """
     look = careful_look if careful else seen
-    return [look(payload, of_kind, own, spec) for payload in payloads]
+    return [look(payload, of_kind, own, spec, touches) for payload in payloads]
 
 
-def seen(payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None) -> Seen:
+def seen(
+    payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None, touches: Sequence[Touch] = ()
+) -> Seen:
     """One payload. Raises only what a user must mend about `spec`."""
     try:
         decoded = of_kind.decode(payload or b"")
     except Exception as error:  # any bytes at all must end as a row
         return failed(error.reason if isinstance(error, Undecodable) else _failed(error), own, spec)
     facts = None if own is None else _facts(decoded, of_kind, own)
-    return Seen(facts, None if spec is None else _form(decoded, of_kind, spec))
+    return Seen(facts, None if spec is None else _form(decoded, of_kind, spec, touches))
 
 
 def failed(reason: str, own: Own | None, spec: dict[str, Any] | None) -> Seen:
@@ -64,9 +71,9 @@ def _facts(decoded: Any, of_kind: Kind, own: Own) -> dict[str, Any]:
         return {"error": _failed(error)}
 
 
-def _form(decoded: Any, of_kind: Kind, spec: dict[str, Any]) -> Form:
+def _form(decoded: Any, of_kind: Kind, spec: dict[str, Any], touches: Sequence[Touch]) -> Form:
     try:
-        return Form(*of_kind.render(decoded, spec))
+        return Form(*of_kind.render(decoded, spec, touches))
     except DsrayError:
         raise
     except Exception as error:
@@ -77,9 +84,11 @@ def _failed(error: Exception) -> str:
     return f"failed: {type(error).__name__}"
 
 
-def careful_look(payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None) -> Seen:
+def careful_look(
+    payload: bytes | None, of_kind: Kind, own: Own | None, spec: dict[str, Any] | None, touches: Sequence[Touch] = ()
+) -> Seen:
     """One payload, seen in a process of its own with limits of memory and time."""
-    found: Seen | None = in_child(_limited, payload, of_kind, own, spec, start="fork", seconds=_ROW_LIMIT_S)
+    found: Seen | None = in_child(_limited, payload, of_kind, own, spec, touches, start="fork", seconds=_ROW_LIMIT_S)
     return failed("crashed", own, spec) if found is None else found
 
 

@@ -14,8 +14,11 @@ from dsray.lake import shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.recipe import Recipe
-from dsray.report import card, charts, grid, page
+from dsray.report import card, charts, grid, page, private
+from dsray.report import scores as words
+from dsray.report.private import Private
 from dsray.stages.choose.quarantine import caught
+from dsray.stages.gates import Gate, told
 from dsray.stages.release import Part, features_of, parts, release_table
 from dsray.stages.samples import good, sample_table
 from dsray.stages.select import by_count
@@ -46,8 +49,13 @@ def documents(step: Step, made: Made, work: Work, version: int, receipts: list[R
         "quarantine": made["select"].details["quarantine"],
         "scores": made["evaluate"].details["scores"] if "evaluate" in made else {},
         "gates": step.params["gates"],
+        "private": {one.model: private.documented(one) for one in _private(made)},
         "stages": {name: {"key": m.key, "version": m.version, "counts": m.counts} for name, m in made.items()},
     }
+    if accepted := step.params.get("accepted"):
+        failed = [{name: gate[name] for name in ("model", "gate", "value", "limit", "doubt")}
+                  for gate in step.params["gates"] if not gate["passed"]]  # fmt: skip
+        manifest["accepted"] = {"reason": accepted, "gates": failed}
     return {
         "README.md": card.card(_card(step, made, work, version, receipts)),
         "report.html": page.render(_report(step, made, work, version)),
@@ -75,7 +83,7 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
     rows_in = made["collect"].counts["in"]
     quarantine, signals = _quarantine_and_signals(made, work)
     classes = step.params["classes"]
-    synthetic = [part for part in parts(made) if part.name not in ("real", "augmented")]
+    synthetic = [part for part in parts(made) if part.synthetic]
     return page.Report(
         dataset=work.recipe.dataset,
         version=f"v{version}",
@@ -96,8 +104,13 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         real_grid=_grid(made["gather"], work, classes),
         grids=[page.Grid(part.name, _grid(part.manifest, work, classes), _drawn(part.manifest)) for part in synthetic],
         grid_classes=classes,
-        training=[_curve(name.split()[1], m, work) for name, m in made.items() if m.stage == "train"],
+        training=[_curve(name.split()[1], m, made, work) for name, m in made.items() if m.stage == "train"],
+        walks=[page.Walk(model, _read(work, one["walk"])) for model, one in _seen(made).items()],
+        nearest=[_nearest(model, one["nearest"], made, work) for model, one in _seen(made).items()],
         scores=scores(made, step.params["gates"]),
+        accepted=step.params.get("accepted", ""),
+        by_class=_by_class(made, classes),
+        private=_private(made),
         provenance={
             "lake": work.store.url, "dsray": __version__,
             **{f"{name} key": m.key for name, m in made.items()}, "release key": step.key,
@@ -214,38 +227,67 @@ def _tables(manifest: Manifest, work: Work) -> Iterator[pa.Table]:
         yield good(shards.read(work.store, receipt)).sort_by("id")
 
 
-def _curve(model: str, manifest: Manifest, work: Work) -> page.Curve:
+def _curve(model: str, manifest: Manifest, made: Made, work: Work) -> page.Curve:
     points = manifest.details["curve"]
     images = {int(point["step"]): int(point["images"]) for point in points}
     grids = [
         page.Checkpoint(images.get(g["step"], 0), work.store.read(g["name"]))
         for g in manifest.details["grids"] if work.store.head(g["name"])
     ]  # fmt: skip
-    return page.Curve(model, [{k: v for k, v in point.items() if k != "step"} for point in points], grids)
+    seen = _seen(made).get(model, {}).get("over_time", [])
+    names = {"distance": "distance", "real against real": "floor"}
+    over_time = {name: [(p["images"], p[key]) for p in seen] for name, key in names.items() if seen}
+    losses = [{k: v for k, v in point.items() if k not in ("step", "attempt")} for point in points]
+    turns = [f"Step {turn['step']:,}: {turn['why']}; it went on from step {turn['to']:,}."
+             for turn in manifest.details.get("turns", [])]  # fmt: skip
+    return page.Curve(model, losses, grids, over_time, turns)
 
 
-def scores(made: Made, gates: list[dict[str, Any]]) -> list[page.Score]:
+def _seen(made: Made) -> dict[str, Any]:
+    """Model → what evaluate kept to look at."""
+    found: dict[str, Any] = made["evaluate"].details["seen"] if "evaluate" in made else {}
+    return found
+
+
+def _read(work: Work, name: str) -> bytes | None:
+    return work.store.read(name) if work.store.head(name) else None
+
+
+def _nearest(model: str, found: dict[str, Any], made: Made, work: Work) -> page.Nearest:
+    copies = made["evaluate"].details["scores"][model]["copies"]
+    note = f"{copies['share']:.2%} of {copies['n']:,} rows are below {copies['threshold']:.2f}, where a copy begins"
+    pairs = [(one["ratio"], one["distance"]) for one in found["suspects"]]
+    return page.Nearest(model, _read(work, found["sheet"]), pairs, note)
+
+
+def _by_class(made: Made, classes: list[str]) -> dict[str, dict[str, float | None]]:
+    """label → what a classifier learned from → the share of real test rows of the label that it finds."""
+    scores = made["evaluate"].details["scores"] if "evaluate" in made and classes else {}
+    found: dict[str, dict[str, float | None]] = {label: {} for label in classes if scores}
+    for model, score in scores.items():
+        for name, title in (("real", "real"), ("synthetic", model), ("both", f"real + {model}")):
+            for label, share in zip(classes, score["usefulness"]["per_class"][name], strict=True):
+                found[label][title] = share
+    return found
+
+
+def _private(made: Made) -> list[Private]:
+    """What each private model spent."""
+    spent = {name.split()[1]: m.details.get("private") for name, m in made.items() if m.stage == "train"}
+    return [Private(model, **found) for model, found in spent.items() if found]
+
+
+def scores(made: Made, gates: list[Gate]) -> list[page.Score]:
     """The scores of every model in words, each with n, what it was measured with, and what real data gets."""
-    gate = {(g["model"], g["gate"]): g for g in gates}
+    asked = {(gate["model"], gate["gate"]): gate for gate in gates}
     found = []
     for model, score in (made["evaluate"].details["scores"] if "evaluate" in made else {}).items():
-        use, distance, copies = score["usefulness"], score["distance"], score["copies"]
-        mean = {name: sum(use[name]) / len(use[name]) for name in ("real", "synthetic", "both")}
-        rows = [
-            ("usefulness", f"{use['ratio']:.3f}",
-             f"accuracy: synthetic {mean['synthetic']:.3f}, real {mean['real']:.3f}, both {mean['both']:.3f}",
-             f"accuracy on held-out real rows after training on {use['rows_synthetic']:,} synthetic rows, "
-             f"over that after training on {use['rows_real']:,} real rows; {len(use['real'])} seeds"),
-            ("distance", f"{distance['distance']:.2f}", f"real against real {distance['floor']:.2f}",
-             f"Fréchet distance in features of a small network trained on real rows; not FID; n = {distance['n']:,}"),
-            ("copies", f"{copies['share']:.2%}",
-             f"control: {copies['control_detected']} of {copies['control_planted']} planted copies found",
-             f"share of synthetic rows much nearer to one training row than to the next, n = {copies['n']:,}; "
-             f"held-out real rows {copies['held_out_share']:.2%}"),
-        ]  # fmt: skip
-        for name, value, reference, words in rows:
-            limit = gate.get((model, name), {})
-            found.append(page.Score(model, name, value, reference, limit.get("limit", ""), limit.get("passed"), words))
+        for line in words.lines(score):
+            gate = asked.get((model, line.gate))
+            limit, passed = (gate["limit"], gate["passed"]) if gate else ("", None)
+            found.append(
+                page.Score(model, line.name, line.value, line.reference, limit, passed, line.meaning, line.measured)
+            )
     return found
 
 
@@ -269,7 +311,12 @@ def _card(step: Step, made: Made, work: Work, version: int, receipts: list[Recei
             (n, m.counts["in"], m.counts["kept"], m.counts["quarantined"]) for n, m in made.items() if "in" in m.counts
         ],
         quarantine=dict(by_count(made["select"].details["quarantine"])),
-        scores=[(s.model, s.name, s.value, s.reference, s.limit) for s in scores(made, step.params["gates"])],
+        scores=[
+            (s.model, s.name, s.value, s.reference, s.limit, s.measured) for s in scores(made, step.params["gates"])
+        ],
+        refused=[told(gate) for gate in step.params["gates"] if not gate["passed"]],
+        accepted=step.params.get("accepted", ""),
+        private=_private(made),
         rows=counts(receipts),
         path=f"{work.store.url}/releases/{recipe.dataset}/v{version}",
         thresholds=_thresholds(recipe, made["select"].details["judge"]["limits"]),

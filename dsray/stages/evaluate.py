@@ -1,174 +1,146 @@
-"""synthetic + real samples → scores: usefulness, distance and copies of each model, next to what real data gets."""
+"""synthetic + real samples → scores of each model, each next to what real data gets; and pictures to judge by."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from dsray.kinds import kind
-from dsray.lake import shards
+from dsray.errors import DsrayError
 from dsray.lake.manifests import Manifest
-from dsray.lake.shards import Receipt
-from dsray.lake.store import Store
-from dsray.recipe import Limit, Recipe
-from dsray.stages.samples import good
+from dsray.recipe import Recipe
+from dsray.stages import trials
 from dsray.stages.step import Made, Step, Work, digests
-from dsray.stages.train import class_names, class_numbers
+from dsray.stages.train import class_names
+from dsray.stages.trials import Trial
 
-VERSION = 1
+VERSION = 2
+
+_EACH = ("copies", "detection", "memorisation", "membership", "walk")
+"""Trials of one model by itself."""
+_ALWAYS = ("copies", "walk")
+
+Found = dict[tuple[str, str, int], Any]
+"""(trial, model or nothing, seed) → its result"""
 
 
 def step(recipe: Recipe, made: Made) -> Step:
     synthetic = _synthetic(made)
     params = {
         "kind": recipe.kind, "seed": recipe.seed, "seeds": recipe.evaluate.seeds, "classes": class_names(made),
-        "models": sorted(synthetic),
+        "models": sorted(synthetic), "scores": sorted(set(recipe.evaluate.scores)),
     }  # fmt: skip
     inputs = [digest for name in sorted(synthetic) for digest in digests(synthetic[name])]
     return Step("evaluate", "evaluate", VERSION, params, [*digests(made["gather"]), *inputs])
+
+
+def check(recipe: Recipe) -> None:
+    """Raises DsrayError where FID is asked for and Inception's weights are not there: before anything is trained."""
+    if recipe.synthesize and "fid" in recipe.evaluate.scores:
+        from dsray.metrics import inception_weights
+
+        if inception_weights.installed() is None:
+            raise DsrayError(
+                "The score fid needs Inception's weights; the package is not there.", inception_weights.WAYS
+            )
 
 
 def _synthetic(made: Made) -> dict[str, Manifest]:
     return {name.removeprefix("synthesize "): m for name, m in made.items() if name.startswith("synthesize ")}
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One piece of evaluation, done by one task."""
-
-    score: str  # accuracy, distance, copies
-    data: str  # real, <model>, real + <model>
-    seed: int
-    store: Store
-    kind: str
-    classes: list[str]
-    real: list[Receipt]
-    synthetic: list[Receipt]
-
-
 def run(step: Step, made: Made, work: Work) -> Manifest:
     """All trials of all models in parallel; then the numbers side by side. Scores only: the gates are the recipe's."""
+    from dsray.engine import connect
     from dsray.engine.tasks import run_all
 
-    trials = list(_trials(step, made, work))
-    ended: set[int] = set()
+    asked = list(_trials(step, made, work))
+    ended: set[str] = set()
 
-    def hear(index: int, news: str) -> None:
-        ended.add(index)
-        work.progress.show(len(ended), len(trials), news)
+    def hear(_: int, news: str) -> None:
+        ended.add(news)
+        work.progress.show(len(ended), len(asked), news)
 
-    results = run_all(attempt, trials, hear)
-    found = {(t.score, t.data, t.seed): result for t, result in zip(trials, results, strict=True)}
-    seeds = range(step.params["seed"], step.params["seed"] + step.params["seeds"])
-    scores = {name: _score(name, found, seeds) for name in step.params["models"]}
-    return step.manifest([], {}, {"scores": scores})
+    parts = [([t for t in asked if t.score != "fid"], 0.0), ([t for t in asked if t.score == "fid"], 1.0)]
+    found = {
+        (trial.score, trial.model, trial.seed): result
+        for some, gpus in parts if some
+        for trial, result in zip(some, run_all(trials.attempt, some, hear, gpus if connect.gpus() else 0), strict=True)
+    }  # fmt: skip
+    scores = {name: _score(step, name, found) for name in step.params["models"]}
+    first = step.params["seed"]
+    seen = {name: _seen(name, found, first) for name in step.params["models"]}
+    pictures = [receipt for one in seen.values() for receipt in one.pop("pictures")]
+    return step.manifest(pictures, {}, {"scores": scores, "seen": seen})
 
 
-def _trials(step: Step, made: Made, work: Work) -> list[Trial]:
-    def trial(score: str, data: str, seed: int, model: str | None) -> Trial:
-        synthetic = made[f"synthesize {model}"].shards if model else []
+def _trials(step: Step, made: Made, work: Work) -> Iterator[Trial]:
+    """The longest first: the last to end should be short."""
+    from dsray.metrics import distance
+
+    first, scores = step.params["seed"], step.params["scores"]
+    everyone = [_model(name, made) for name in step.params["models"]]
+
+    def trial(score: str, seed: int, about: list[trials.Made]) -> Trial:
         return Trial(
-            score, data, seed, work.store, work.recipe.kind, step.params["classes"], made["gather"].shards, synthetic
-        )
+            score, seed, work.store, work.recipe.kind, step.params["classes"], made["gather"].shards, about,
+            scores if seed == first else [], f"evaluations/{step.key}/",
+        )  # fmt: skip
+
+    if "fid" in scores:
+        yield trial("fid", first, everyone)
+    for name in _EACH:
+        if name in (*scores, *_ALWAYS):
+            yield from (trial(name, first, [model]) for model in everyone)
+    for network in range(distance.NETWORKS):
+        yield trial("features", first + network, everyone)
+    for seed in range(first, first + step.params["seeds"]):
+        yield trial("train_on_real", seed, [])
+        for name in ("train_on_synthetic", "train_on_both"):
+            yield from (trial(name, seed, [model]) for model in everyone)
+
+
+def _model(name: str, made: Made) -> trials.Made:
+    trained, drawn = made[f"train {name}"], made[f"synthesize {name}"]
+    seen = {int(point["step"]): int(point["images"]) for point in trained.details["curve"]}
+    checkpoints = [(seen.get(one["step"], 0), one["name"]) for one in trained.details.get("samples", [])]
+    params = (trained.params["architecture"], trained.params["config"], drawn.params["seed"])
+    return trials.Made(name, *params, trained.shards[0], drawn.shards, checkpoints)
+
+
+def _score(step: Step, model: str, found: Found) -> dict[str, Any]:
+    """All that was measured of a model, as JSON says it."""
+    from dsray.metrics import distance, utility
 
     first = step.params["seed"]
-    trials = []
-    for seed in range(first, first + step.params["seeds"]):
-        trials.append(trial("accuracy", "real", seed, None))
-        for model in step.params["models"]:
-            trials.append(trial("accuracy", model, seed, model))
-            trials.append(trial("accuracy", f"real + {model}", seed, model))
-    for model in step.params["models"]:
-        trials += [trial("distance", model, first, model), trial("copies", model, first, model)]
-    return trials
-
-
-def attempt(trial: Trial, post: Any) -> Any:
-    """In a worker: one trial, on one thread."""
-    import torch
-
-    from dsray.metrics import copies, distance, utility
-
-    torch.set_num_threads(1)
-    train, held_out = arrays(trial, "train"), arrays(trial, "test")
-    synthetic = _table_arrays(trial, trial.synthetic, "train") if trial.synthetic else None
-    classes = max(1, len(trial.classes))
-    result: Any
-    if trial.score == "accuracy":
-        if trial.data == "real":
-            sets = [train]
-        else:
-            assert synthetic is not None
-            sets = [train, synthetic] if trial.data.startswith("real + ") else [synthetic]
-        images, labels = (np.concatenate(both) for both in zip(*sets, strict=True))
-        result = {"accuracy": utility.accuracy(images, labels, *held_out, classes, trial.seed), "rows": len(labels)}
-    elif trial.score == "distance":
-        assert synthetic is not None
-        result = distance.learned_distance(*train, held_out[0], synthetic[0], classes, trial.seed)
-    else:
-        assert synthetic is not None
-        result = copies.copies(synthetic[0], train[0], held_out[0])
-    post(f"{trial.score} of {trial.data}")
-    return result
-
-
-def arrays(trial: Trial, split: str) -> tuple[Any, Any]:
-    return _table_arrays(trial, trial.real, split)
-
-
-def _table_arrays(trial: Trial, receipts: Sequence[Receipt], split: str) -> tuple[Any, Any]:
-    """uint8 [N, H, W, C] and class numbers [N] of one split, in the order of ids."""
-    columns = ["id", "media", "label", "split", "error"]
-    table = pa.concat_tables(good(shards.read(trial.store, receipt, columns)) for receipt in receipts)
-    table = table.filter(pc.equal(table["split"], split)).sort_by("id")
-    images = kind(trial.kind).to_arrays([media["bytes"] for media in table["media"].to_pylist()])
-    return images, class_numbers(table["label"].to_pylist(), trial.classes)
-
-
-def _score(model: str, found: dict[tuple[str, str, int], Any], seeds: range) -> dict[str, Any]:
-    def accuracies(data: str) -> list[float]:
-        return [found["accuracy", data, seed]["accuracy"] for seed in seeds]
-
-    real, synthetic, both = accuracies("real"), accuracies(model), accuracies(f"real + {model}")
-    return {
-        "usefulness": {
-            "ratio": fmean(synthetic) / max(fmean(real), 1e-9),
-            "real": real, "synthetic": synthetic, "both": both,
-            "rows_real": found["accuracy", "real", seeds[0]]["rows"],
-            "rows_synthetic": found["accuracy", model, seeds[0]]["rows"],
-        },
-        "distance": found["distance", model, seeds[0]],
-        "copies": found["copies", model, seeds[0]],
+    seeds = range(first, first + step.params["seeds"])
+    networks = range(first, first + distance.NETWORKS)
+    hits = {
+        "real": [found["train_on_real", "", seed] for seed in seeds],
+        "synthetic": [found["train_on_synthetic", model, seed] for seed in seeds],
+        "both": [found["train_on_both", model, seed] for seed in seeds],
+    }
+    scores: dict[str, Any] = {
+        "usefulness": utility.summed(
+            {name: [one["found"] for one in ones] for name, ones in hits.items()},
+            hits["real"][0]["labels"], max(1, len(step.params["classes"])),
+            hits["real"][0]["rows"], hits["synthetic"][0]["rows"],
+        ),
+        "distance": distance.averaged([found["features", "", seed][model]["distance"] for seed in networks]),
+        "copies": found["copies", model, first]["score"],
     }  # fmt: skip
+    spaces = found["features", "", first][model]
+    scores |= {name: spaces[name] for name in ("kid", "prdc", "sliced") if name in spaces}
+    scores |= {name: found[name, model, first] for name in ("detection", "memorisation", "membership")
+               if (name, model, first) in found}  # fmt: skip
+    if ("fid", "", first) in found:
+        scores["fid"] = found["fid", "", first][model]
+    return scores
 
 
-def gates(scores: dict[str, Any], wanted: dict[Any, Limit]) -> list[dict[str, Any]]:
-    """Each gate of each model: its number, its limit, and whether it passed. A number that is not one fails."""
-    found = []
-    for model, score in scores.items():
-        values = {
-            "usefulness": score["usefulness"]["ratio"],
-            "copies": score["copies"]["share"],
-            "distance": score["distance"]["ratio"],
-        }
-        for gate, limit in wanted.items():
-            value = values[gate]
-            passed = (limit.min is None or value >= limit.min) and (limit.max is None or value <= limit.max)
-            bounds = [
-                f"min {limit.min:g}" if limit.min is not None else "",
-                f"max {limit.max:g}" if limit.max is not None else "",
-            ]
-            found.append(
-                {
-                    "model": model,
-                    "gate": gate,
-                    "value": value,
-                    "limit": " ".join(filter(None, bounds)),
-                    "passed": passed,
-                }
-            )
-    return found
+def _seen(model: str, found: Found, first: int) -> dict[str, Any]:
+    """What a person looks at: pictures on the lake, suspects, and the distance at each checkpoint by one network."""
+    copied, walk = found["copies", model, first], found["walk", model, first]
+    return {
+        "pictures": [copied["sheet"], walk],
+        "nearest": {"sheet": copied["sheet"].name, "suspects": copied["suspects"]},
+        "walk": walk.name,
+        "over_time": found["features", "", first][model]["over_time"],
+    }

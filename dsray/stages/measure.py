@@ -15,7 +15,7 @@ from dsray.kinds import code, kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
-from dsray.stages import render
+from dsray.stages import own, render
 from dsray.stages.decode import Seen, looks
 from dsray.stages.step import Made, Step, Work, balance, digests
 
@@ -45,7 +45,10 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         )
         for r, form, there in zip(raw.shards, forms, rendered, strict=True)
     ]
-    said = {"kind_name": work.recipe.kind, "signals": work.recipe.measure.signals, "spec": rendering.params["spec"]}
+    said = {
+        "kind_name": work.recipe.kind, "signals": work.recipe.measure.signals, "spec": rendering.params["spec"],
+        "touches": render.steps(work.recipe),
+    }  # fmt: skip
     progress = work.progress.rows(raw.counts["kept"])
     receipts = shards.map_shards(work.store, works, partial(facts_and_forms, **said), progress)
     return step.manifest(receipts, balance(sum(r.rows for r in receipts)))
@@ -58,6 +61,7 @@ def facts_and_forms(
     kind_name: str,
     signals: Mapping[str, str],
     spec: dict[str, Any],
+    touches: Sequence[dict[str, Any]] = (),
     careful: bool = False,
 ) -> list[tuple[pa.Table, dict[str, int]]]:
     """One fact row per raw row and, if `render` is given, one form, from one decode of each payload. What cannot be
@@ -65,8 +69,9 @@ def facts_and_forms(
 
     With `careful` every row is decoded in a child process with limits, and one that kills it is `crashed`.
     """
-    own = {name: plugin.load(function) for name, function in signals.items()}
-    rows = looks(render.payloads(raw), kind(kind_name), own, spec if given["render"] else None, careful)
+    of_own = {name: plugin.load(function) for name, function in signals.items()}
+    drawn = spec if given["render"] else None
+    rows = looks(render.payloads(raw), kind(kind_name), of_own, drawn, careful, own.steps(touches))
     made = [_table(raw, rows, kind_name, signals)]
     if given["render"]:
         made.append(render.table(raw, rows, kind_name, spec))

@@ -23,13 +23,13 @@ from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
-from dsray.stages.evaluate import gates
+from dsray.stages.gates import Gate, check, gates
 from dsray.stages.moments import channels_first, values
 from dsray.stages.samples import RARE, good
 from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
-VERSION = 2
+VERSION = 3
 
 _BUCKET = "bucket"
 
@@ -41,6 +41,10 @@ class Part:
     name: str
     manifest: Manifest
 
+    @property
+    def synthetic(self) -> bool:
+        return self.manifest.stage == "synthesize"
+
 
 def parts(made: Made) -> list[Part]:
     names = {"gather": "real", "augment": "augmented"}
@@ -48,14 +52,20 @@ def parts(made: Made) -> list[Part]:
     return found + [Part(n.removeprefix("synthesize "), m) for n, m in made.items() if n.startswith("synthesize ")]
 
 
-def step(recipe: Recipe, made: Made) -> Step:
-    """What is in a release: its rows and scores, not the stages' keys: other ways to the same rows are the same."""
+def step(recipe: Recipe, made: Made, accept: str | None = None) -> Step:
+    """What is in a release: its rows and scores, not the stages' keys: other ways to the same rows are the same.
+
+    `accept` is the reason to release in spite of gates that fail; where none does, it is nothing.
+    """
+    asked = gates_of(recipe, made)
     params = {
         "dataset": recipe.dataset, "kind": recipe.kind, "classes": class_names(made), "texts": recipe.texts(),
-        "settings": recipe.release.model_dump(mode="json"), "gates": gates_of(recipe, made),
+        "settings": recipe.release.model_dump(mode="json"), "gates": asked,
         "columns": [name for name in RARE if any(total(part.manifest.shards, f"has:{name}") for part in parts(made))],
         "form": form_of(recipe, made), "shape": shape_of(recipe, made),
     }  # fmt: skip
+    if accept and not all(gate["passed"] for gate in asked):
+        params["accepted"] = accept
     return Step("release", "release", VERSION, params, [d for part in parts(made) for d in digests(part.manifest)])
 
 
@@ -80,24 +90,24 @@ def shape_of(recipe: Recipe, made: Made) -> list[int] | None:
     return [shapes[0][-1], *shapes[0][:-1]] if shapes else None
 
 
-def gates_of(recipe: Recipe, made: Made) -> list[dict[str, Any]]:
-    """The recipe's gates on the scores that evaluate measured: another limit measures nothing again."""
-    return gates(made["evaluate"].details["scores"], recipe.evaluate.gates) if "evaluate" in made else []
+def gates_of(recipe: Recipe, made: Made) -> list[Gate]:
+    """The recipe's gates on the scores that evaluate measured: another limit measures nothing again.
 
-
-def check(gates: list[dict[str, Any]]) -> None:
-    """Raises GateError naming each gate that failed, its number and its limit."""
-    failed = [gate for gate in gates if not gate["passed"]]
-    if failed:
-        said = "; ".join(f"{g['model']}: {g['gate']} is {g['value']:.3f}, the limit is {g['limit']}" for g in failed)
-        raise GateError(
-            f"The release is refused: {said}.",
-            "Train longer, take another preset, set `evaluate.gates`, or leave the model out of `synthesize`.",
-        )
+    Raises GateError for synthetic rows of a model that was never evaluated.
+    """
+    scores = made["evaluate"].details["scores"] if "evaluate" in made else {}
+    for part in parts(made):
+        if part.synthetic and part.name not in scores:
+            raise GateError(
+                f"The release is refused: the rows of {part.name} were never evaluated.",
+                "Run the recipe again, with `evaluate` as it is.",
+            )
+    return gates(scores, recipe.evaluate.gates)
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
-    check(step.params["gates"])
+    if "accepted" not in step.params:
+        check(step.params["gates"])
     version = claim(work.store, step)
     prefix = f"releases/{work.recipe.dataset}/v{version}/"
     receipts = write_parts(step, made, work, prefix)

@@ -3,17 +3,19 @@
 Which of them are kept is decided later, so another threshold renders nothing again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from dsray import plugin, schema
+from dsray import keys, plugin, schema
 from dsray.kinds import code, kind
+from dsray.lake import folder
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import name_of
-from dsray.recipe import Recipe
+from dsray.recipe import Finish, Recipe
+from dsray.stages import own
 from dsray.stages.decode import Seen, looks
 from dsray.stages.samples import media
 from dsray.stages.step import Made, Step, Work, balance, digests
@@ -22,9 +24,23 @@ VERSION = 3
 
 
 def step(recipe: Recipe, made: Made) -> Step:
-    spec = recipe.render.model_dump(mode="json")
-    params = {"kind": recipe.kind, "code": plugin.versions(code(recipe.kind)), "spec": spec}
+    touches = recipe.render.own
+    functions = [said.function for said in touches]
+    params = {
+        "kind": recipe.kind, "code": plugin.versions([*code(recipe.kind), *functions]), "spec": recipe.render.spec(),
+    } | ({"own": [told(said, keys.digest) for said in touches]} if touches else {})  # fmt: skip
     return Step("render", "render", VERSION, params, digests(made["collect"]))
+
+
+def told(said: Finish, of_file: Callable[[bytes], Any]) -> dict[str, Any]:
+    """A step of the recipe's own: function, options, and what `of_file` says of its files. Raises SourceError."""
+    files = {option: of_file(folder.whole(path)) for option, path in said.files.items()}
+    return said.model_dump(mode="json", exclude={"files"}) | files
+
+
+def steps(recipe: Recipe) -> list[dict[str, Any]]:
+    """The recipe's own steps as `forms` takes them."""
+    return [told(said, bytes) for said in recipe.render.own]
 
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
@@ -33,16 +49,22 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
 
     raw = made["collect"]
     works = [shards.Work(name_of("render", step.shard_key(r)), [(r, ["id", "payload"])]) for r in raw.shards]
-    fn = partial(forms, kind_name=work.recipe.kind, spec=step.params["spec"])
+    fn = partial(forms, kind_name=work.recipe.kind, spec=step.params["spec"], touches=steps(work.recipe))
     receipts = shards.map_shards(work.store, works, fn, work.progress.rows(raw.counts["kept"]))
     return step.manifest(receipts, balance(sum(r.rows for r in receipts)))
 
 
 def forms(
-    raw: pa.Table, *, kind_name: str, spec: dict[str, Any], careful: bool = False
+    raw: pa.Table,
+    *,
+    kind_name: str,
+    spec: dict[str, Any],
+    touches: Sequence[dict[str, Any]] = (),
+    careful: bool = False,
 ) -> tuple[pa.Table, dict[str, int]]:
     """One row of schema.FORMS per raw row. A payload that has no form gets `error`; nothing is dropped here."""
-    return table(raw, looks(payloads(raw), kind(kind_name), None, spec, careful), kind_name, spec), {}
+    rows = looks(payloads(raw), kind(kind_name), None, spec, careful, own.steps(touches))
+    return table(raw, rows, kind_name, spec), {}
 
 
 def payloads(raw: pa.Table) -> Iterator[bytes | None]:

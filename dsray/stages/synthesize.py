@@ -88,7 +88,7 @@ class Sampling:
 
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import connect
-    from dsray.engine.tasks import run_all
+    from dsray.engine.tasks import map_all
 
     params, model = step.params, made[f"train {step.params['name']}"].shards[0]
     rows, reject = params["rows"], params.get("reject", {})
@@ -97,23 +97,22 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         Sampling(work.store, step.key, model, real, params, start, min(start + SHARD_ROWS, rows))
         for start in range(0, rows, SHARD_ROWS)
     ]
-    done: dict[int, int] = {}
+    done: list[Receipt] = []
 
-    def hear(index: int, count: int) -> None:
-        done[index] = count
-        work.progress.show(sum(done.values()), rows, "")
+    def ended(receipt: Receipt) -> None:
+        done.append(receipt)
+        work.progress.show(sum(one.rows for one in done), rows, "")
 
-    receipts: list[Receipt] = run_all(sample_shard, jobs, hear, gpus=1 if connect.gpus() else 0)
+    receipts: list[Receipt] = map_all(sample_shard, jobs, ended, gpus=1 if connect.gpus() else 0)
     rejected = {said: total(receipts, said) for said in ("candidates", "near", "unreal")} if reject else {}
     return step.manifest(receipts, balance(rows), rejected)
 
 
-def sample_shard(job: Sampling, post: Any) -> Receipt:
+def sample_shard(job: Sampling) -> Receipt:
     """In a worker: samples one shard and puts it, or adopts the one that stands."""
     if found := shards.adopt(job.store, job.name):
         return found
     table, rejected = synthetic(sampler(job), job.params, job.model.digest, job.start, job.stop)
-    post(table.num_rows)
     return write(job.store, job.name, table, {**counts(table), **rejected})
 
 

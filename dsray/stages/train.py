@@ -1,40 +1,39 @@
 """training samples → a model: Ray Train runs the loop, checkpoints lie on the lake, a killed run resumes from the last.
 
-models/<key>/model.safetensors   what sampling needs
-models/<key>/checkpoints/        <step>.safetensors while training (the last two stay), <step>.json with the curve,
-                                 <step>.png with a sample grid
+models/<key>/model.safetensors   what sampling needs; beside it the checkpoints
+.dsray/tensorboard/              event files, on the driver's machine: `tensorboard --logdir .dsray/tensorboard`
 """
 
-import json
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dsray import keys, models
 from dsray.errors import DsrayError
-from dsray.kinds import kind
-from dsray.lake import shards
 from dsray.lake.manifests import Manifest
+from dsray.lake.session import FOLDER
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.models import quota
 from dsray.recipe import Recipe, Synthesis
-from dsray.stages.samples import good
-from dsray.stages.step import Made, Step, Work, digests
+from dsray.report.board import Board
+from dsray.stages import trainset
+from dsray.stages.checkpoints import Checkpoints, Place, Story, packed
+from dsray.stages.step import Made, Progress, Step, Work, digests
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dsray.engine.training import Worker
+    from dsray.models import loop as steps
 
 VERSION = 2
 
-_KEPT_CHECKPOINTS = 2
 _GRID_ROWS = 6
+_SAMPLES, _SAMPLE_BYTES = 512, 2**24  # of a checkpoint, at most
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class Training:
     classes: list[str]
     seed: int
     key: str
-    grid: bool = True
 
 
 def step(recipe: Recipe, made: Made, name: str) -> Step:
@@ -89,22 +87,66 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         step.params["classes"], step.params["seed"], step.key,
     )  # fmt: skip
     gpus = connect.gpus()
-    workers = min(wanted.workers, gpus or connect.cpus())
-
-    def hear(news: dict[str, Any]) -> None:
-        losses = " ".join(
-            f"{k} {v:.3g}" for k, v in news.items() if k not in ("step", "images", "images_per_s", "steps")
-        )
-        work.progress.show(int(news["step"]), int(news["steps"]), f"{news['images_per_s']:.0f} images/s  {losses}")
-
-    training.train(_Loop(job), name=f"{name}-{step.key[:12]}", workers=workers, gpu=gpus > 0, hear=hear)
-    head = work.store.head(_model_name(step.key))
-    if head is None:
+    workers = fitting(wanted.workers, gpus or connect.cpus())
+    label = f"{name}-{step.key[:12]}"
+    with Ear(job, work.progress, FOLDER / "tensorboard" / work.recipe.dataset / label) as ear:
+        training.train(_Loop(job), name=label, workers=workers, gpu=gpus > 0, hear=ear)
+    if work.store.head(_model_name(step.key)) is None:
         raise DsrayError(f"Training {name} ended without a model.", "Run again to go on from its last checkpoint.")
     data = work.store.read(_model_name(step.key))
     receipt = Receipt(_model_name(step.key), keys.digest(data), 0, len(data), {})
-    details = {"curve": curve(work.store, step.key), "grids": grids(work.store, step.key), "workers": workers}
+    kept = Checkpoints(work.store, step.key)
+    story = kept.last()
+    details = {
+        "curve": story.points, "grids": kept.grids(), "samples": kept.grids("npy"), "turns": story.turns,
+        "notes": ear.notes, "workers": ear.workers, "private": _private(step, data),
+    }  # fmt: skip
     return step.manifest([receipt], {}, details)
+
+
+def fitting(wanted: int | tuple[int, int], there: int) -> int | tuple[int, int]:
+    """No more workers than have a place; of (least, most) the most may come later."""
+    return min(wanted, there) if isinstance(wanted, int) else (min(wanted[0], there), wanted[1])
+
+
+class Ear:
+    """Hears the workers' news, (what, news): shows them, and writes the event files."""
+
+    def __init__(self, job: Training, progress: Progress, folder: Path) -> None:
+        self.progress, self.workers, self.step, self.steps = progress, 1, 0, 0
+        self.notes: list[str] = []
+        kept = Checkpoints(job.store, job.key)
+        grids = {grid["step"]: job.store.read(grid["name"]) for grid in kept.grids()}
+        self.board = Board(folder, kept.last().points, grids)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.board.close()
+
+    def __call__(self, news: tuple[str, Any]) -> None:
+        getattr(self, news[0])(news[1])
+
+    def began(self, news: tuple[int, int]) -> None:
+        self.workers, self.steps = news
+
+    def point(self, point: dict[str, float]) -> None:
+        self.board.add(point)
+        self.step = int(point["step"])
+        losses = " ".join(f"{k} {v:.3g}" for k, v in point.items() if k not in ("step", "images", "images_per_s"))
+        self.progress.show(self.step, self.steps, f"{point['images_per_s']:.0f} images/s  {losses}")
+
+    def grid(self, grid: tuple[int, bytes]) -> None:
+        self.board.grid(*grid)
+
+    def turn(self, turn: "steps.Turn") -> None:
+        self.board.back(turn.to)
+        self.say(f"step {turn.step}: {turn.why}; back to {turn.to}")
+
+    def say(self, note: str) -> None:
+        self.notes.append(note)
+        self.progress.show(self.step, self.steps, note)
 
 
 @dataclass(frozen=True)
@@ -117,112 +159,104 @@ class _Loop:
 
 def loop(job: Training, worker: "Worker") -> None:
     """What runs on every training worker: load, resume, train, write the model (rank 0)."""
-    from dsray.models import draw
     from dsray.models import loop as steps
 
-    images_NHWC, labels_N = arrays(job)
+    room = trainset.room(worker.device, worker.world)
+    images_NHWC, labels = trainset.arrays(job.store, job.samples, job.kind, room)
+    labels_N = class_numbers(labels, job.classes)
     architecture = models.architecture(job.architecture)
     config = architecture.Config(**job.config)
     training = architecture.start(config, images_NHWC, labels_N, max(1, len(job.classes)), job.seed, worker.device)
-    saved = resume(job)
-    points: list[dict[str, float]] = curve(job.store, job.key, saved[0]) if saved else []
-
-    def report(metrics: dict[str, float]) -> None:
-        if worker.rank == 0:
-            points.append(metrics)
-            worker.post({**metrics, "steps": training.steps})
-
-    def save(number: int, state: Mapping[str, "Tensor"]) -> None:
-        if worker.rank == 0:
-            weights, request = training.weights(), _grid_request(job)
-            images = draw.sample(architecture, config, weights, *request, job.seed, worker.device)
-            checkpoint(job, number, state, points, images)
-
-    weights = steps.train(
-        training, rank=worker.rank, world=worker.world, reduce=worker.reduce, saved=saved, save=save, report=report
-    )
+    diary = Diary(job, worker, training)
     if worker.rank == 0:
-        job.store.create(_model_name(job.key), _bytes(weights))
+        worker.post(("began", (worker.world, training.steps)))
+    weights = steps.train(
+        training, rank=worker.rank, world=worker.world, reduce=worker.reduce,
+        saved=diary.saved, resumed=diary.resumed, save=diary.save, show=diary.show, report=diary.report,
+    )  # fmt: skip
+    if worker.rank == 0:
+        job.store.create(_model_name(job.key), packed(weights))
 
 
-def arrays(job: Training) -> tuple[Any, Any]:
-    """The training rows as uint8 [N, H, W, C] and class numbers [N], in the order of their ids."""
-    columns = ["id", "media", "label", "split", "error"]
-    table = pa.concat_tables(good(shards.read(job.store, receipt, columns)) for receipt in job.samples)
-    table = table.filter(pc.equal(table["split"], "train")).sort_by("id")
-    if not table.num_rows:
-        raise DsrayError(
-            "There are no training rows to learn from.", "Loosen `select` or give `select.split` a larger train."
-        )
-    images = kind(job.kind).to_arrays([media["bytes"] for media in table["media"].to_pylist()])
-    return images, class_numbers(table["label"].to_pylist(), job.classes)
-
-
-def class_numbers(labels: list[str | None], classes: list[str]) -> Any:
+def class_numbers(labels: list[str | None], classes: list[str]) -> NDArray[np.int64]:
     """Labels → int64 [N]: the place in `classes`; rows without a label are class 0 of 1."""
     place = {label: number for number, label in enumerate(classes)}
     return np.array([place.get(label or "", 0) for label in labels], np.int64)
 
 
-def checkpoint(
-    job: Training, number: int, state: Mapping[str, "Tensor"], points: list[dict[str, float]], images: Any
-) -> None:
-    """Grid and curve first, the state last: a state that can be read has all that belongs to it."""
-    from dsray.report.grid import grid
+class Diary:
+    """Keeps a run's story and checkpoints. Rank 0 tells the driver."""
 
-    prefix = f"{_checkpoints(job.key)}{number:09d}"
-    if job.grid:
-        job.store.create(f"{prefix}.png", grid(images, columns=max(1, len(job.classes))))
-    job.store.create(f"{prefix}.json", json.dumps(points).encode())
-    job.store.create(f"{prefix}.safetensors", _bytes(state))
-    old = [e.name for e in job.store.list(_checkpoints(job.key)) if e.name.endswith(".safetensors")][
-        :-_KEPT_CHECKPOINTS
-    ]
-    for name in old:
-        job.store.delete(name)
+    def __init__(self, job: Training, worker: "Worker", training: "steps.Training") -> None:
+        from dsray.models import loop as steps
+
+        self.job, self.device, self.training = job, worker.device, training
+        self.first = worker.rank == 0
+        self.post: Callable[[tuple[str, Any]], None] = worker.post if self.first else lambda news: None
+        self.kept, self.story = Checkpoints(job.store, job.key), Story()
+        self.anchors = steps.anchors(training.steps)
+
+    def saved(self) -> "Iterator[tuple[int, steps.State]]":
+        like = self.training.state()
+        for place, state in self.kept.readable(like, self.first, lambda note: self.post(("say", note))):
+            yield place.step, state
+
+    def resumed(self, step: int, state: "steps.State", turn: "steps.Turn | None") -> None:
+        if turn:
+            self.story = self.story.until(step)
+            self.story.turns.append(turn._asdict())
+            self.post(("turn", turn))
+        elif step:
+            self.story = self.kept.story(_place(step, state))
+
+    def report(self, point: dict[str, float]) -> None:
+        turns = len(self.story.turns)
+        self.story.points.append({**point, "attempt": turns + 1} if turns else point)
+        self.post(("point", self.story.points[-1]))
+
+    def show(self, step: int, weights: "steps.State") -> None:
+        """Some samples, to be measured; the first are a grid with the classes side by side."""
+        from dsray.models import draw
+        from dsray.report.grid import grid
+
+        job, classes = self.job, max(1, len(self.job.classes))
+        architecture = models.architecture(job.architecture)
+        shown = classes * _GRID_ROWS
+        count = max(shown, min(_SAMPLES, _SAMPLE_BYTES // int(weights["shape"][:3].prod())))
+        index_N = np.arange(count, dtype=np.int64)
+        config = architecture.Config(**job.config)
+        images = draw.sample(architecture, config, weights, index_N % classes, index_N, job.seed, self.device)
+        png, place = grid(images[:shown], columns=classes), Place(len(self.story.turns), step)
+        job.store.create(self.kept.name(place, "npy"), _array(images))
+        job.store.create(self.kept.name(place, "png"), png)
+        self.post(("grid", (step, png)))
+
+    def save(self, step: int, state: "steps.State") -> None:
+        self.kept.write(_place(step, state), state, self.story.until(step), self.anchors)
 
 
-def resume(job: Training) -> "tuple[int, dict[str, Tensor]] | None":
-    """The last checkpoint, if there is one."""
-    from safetensors.torch import load
+def _place(step: int, state: "steps.State") -> Place:
+    from dsray.models import loop as steps
 
-    names = [entry.name for entry in job.store.list(_checkpoints(job.key)) if entry.name.endswith(".safetensors")]
-    if not names:
-        return None
-    return _number(names[-1]), load(job.store.read(names[-1]))
+    return Place(len(steps.Past.of(state).turns), step)
 
 
-def curve(store: Store, key: str, step: int | None = None) -> list[dict[str, float]]:
-    """The training curve as the checkpoint at `step`, or the last one, has it."""
-    names = [entry.name for entry in store.list(_checkpoints(key)) if entry.name.endswith(".json")]
-    names = [name for name in names if step is None or _number(name) == step]
-    return json.loads(store.read(names[-1])) if names else []
+def _private(step: Step, data: bytes) -> dict[str, Any] | None:
+    """What a model's weights say was spent of its rows' privacy."""
+    from safetensors.numpy import load
+
+    from dsray.models import privacy
+
+    accountant = privacy.ACCOUNTANTS.get(step.params["architecture"])
+    found = privacy.spent(load(data)) if accountant else None
+    return {**found, "accountant": accountant} if found else None
 
 
-def grids(store: Store, key: str) -> list[dict[str, Any]]:
-    """The sample grids of a model, in the order of training."""
-    return [{"step": _number(e.name), "name": e.name} for e in store.list(_checkpoints(key)) if e.name.endswith(".png")]
-
-
-def _grid_request(job: Training) -> tuple[Any, Any]:
-    classes = max(1, len(job.classes))
-    count = classes * _GRID_ROWS
-    return np.arange(count, dtype=np.int64) % classes, np.arange(count, dtype=np.int64)
-
-
-def _number(name: str) -> int:
-    return int(name.rsplit("/", 1)[1].split(".")[0])
-
-
-def _checkpoints(key: str) -> str:
-    return f"models/{key}/checkpoints/"
+def _array(images: NDArray[np.uint8]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, images, allow_pickle=False)
+    return out.getvalue()
 
 
 def _model_name(key: str) -> str:
     return f"models/{key}/model.safetensors"
-
-
-def _bytes(state: Mapping[str, "Tensor"]) -> bytes:
-    from safetensors.torch import save
-
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})

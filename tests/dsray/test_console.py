@@ -1,6 +1,7 @@
 """dsray.console: a line a stage, then the table."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -39,6 +40,13 @@ def test_each_finished_step_is_one_line():
     assert second.endswith("up to date") and "2 quarantined by 2 rules" in second
 
 
+def test_what_was_rejected_is_told():
+    console, file = screen()
+    made = manifest("synthesize", {"in": 8, "kept": 8}, candidates=20, near=3, unreal=9)
+    Lines(console).finished("synthesize gan", made, 1.0, reused=False)
+    assert "of 20 candidates; 3 near to training rows, 9 not real enough" in file.getvalue()
+
+
 def test_the_table_adds_up():
     console, file = screen()
     summary(console, Outcome(MADE))
@@ -54,3 +62,12 @@ def test_a_plan_says_why():
         [Planned("select", "make", "select.drop.blur.min: 15 → 20"), Planned("gather", "unknown", "after select")],
     )
     assert file.getvalue().splitlines()[0].split(maxsplit=2) == ["select", "make", "select.drop.blur.min: 15 → 20"]
+
+
+def test_an_accepted_release_says_what_failed_and_why():
+    gate = {"model": "gan", "gate": "usefulness", "value": 0.4, "limit": "min 0.85", "passed": False, "doubt": ""}
+    release = replace(manifest("release", {}), params={"gates": [gate], "accepted": "a smoke test"})
+    console, file = screen()
+    summary(console, Outcome(MADE | {"release": release}))
+    assert "although gan: usefulness is 0.400, the limit is min 0.85." in file.getvalue()
+    assert "accepted: a smoke test" in file.getvalue()

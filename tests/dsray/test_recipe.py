@@ -65,12 +65,20 @@ def test_defaults_are_written_out():
             "r.yaml:1: recipe: no source has a field 'title' to label by; there are: caption, page, source, url",
         ),
         ("synthesize: {gann: {}}", "r.yaml:8: synthesize.gann: input should be 'dpgan', 'gan', 'merf' or 'vae'"),
+        ("synthesize: {gan: {truncation: 0}}", "r.yaml:8: synthesize.gan.truncation: input should be greater than 0"),
+        ("synthesize: {gan: {rows: 9, classes: {a: 4, 7: 6}}}", "`rows` says 9, but `classes` add up to 10"),
+        ("synthesize: {gan: {classes: {a: -4}}}", "r.yaml:8: synthesize.gan.classes.a: input should be greater than"),
         ("select: {drop: {blur: {}}}", "r.yaml:8: select.drop.blur: needs `min`, `max` or both"),
         ("seed: x", "r.yaml:8: seed: input should be a valid integer"),
     ],
 )
 def test_a_wrong_recipe_says_where_and_what(added, said):
     assert said in problem(GOOD + added)
+
+
+def test_rows_of_classes_add_up():
+    asked = recipe.parse(GOOD + "synthesize: {gan: {classes: {a: 4, 7: 6}}}").synthesize["gan"]
+    assert asked.rows == 10 and asked.classes == {"a": 4, "7": 6}
 
 
 def test_a_missing_key_is_named():

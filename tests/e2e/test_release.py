@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import duckdb
 import numpy as np
@@ -13,7 +14,15 @@ import yaml
 from PIL import Image
 
 import dsray as api
-from runs import dsray, lake
+from dsray import build
+from dsray import recipe as recipes
+from dsray.errors import GateError, RecipeError
+from dsray.lake import manifests, shards
+from dsray.lake.shards import Receipt
+from dsray.stages import evaluate, synthesize, train
+from dsray.stages.samples import counts
+from rows import drawing, png, sample_rows
+from runs import Silent, dsray, lake
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +123,82 @@ def test_every_shard_is_what_the_manifest_says(built, release):
             assert api.keys.digest(data) == receipt.digest
             features = json.loads(pq.read_schema(io.BytesIO(data)).metadata[b"huggingface"])["info"]["features"]
             assert features["image"] == {"_type": "Image"}
+
+
+USEFULNESS = {"real": [0.9], "synthetic": [0.45], "both": [0.9], "n": 40, "extractor": "a network", "rows_real": 300,
+              "rows_synthetic": 20, "mean": {"real": 0.9, "synthetic": 0.45, "both": 0.9}, "std": {"synthetic": 0.0},
+              "ratio": 0.5, "per_class": {name: [0.5] * 10 for name in ("real", "synthetic", "both")}}  # fmt: skip
+DISTANCE = {"distance": 2.0, "floor": 1.5, "ratio": 1.33, "excess": 0.01, "n": 40, "extractor": "a network"}
+COPIES = {"share": 0.0, "threshold": 0.4, "n": 20, "held_out_share": 0.0, "control_planted": 5, "control_detected": 5,
+          "trusted": True}  # fmt: skip
+
+
+@pytest.fixture
+def scored(built, recipe_text, tmp_path):
+    """(lake's folder, recipe) of a build whose model exists and was found to be of little use."""
+    folder = tmp_path / "lake"
+    shutil.copytree(built[0], folder)
+    text = recipe_text.replace("release:", "synthesize: {vae: {preset: tiny, rows: 20}}\nrelease:")
+    recipe = recipes.parse(text)
+    made = dict(built[2].made)
+    rows = sample_rows([png(drawing(seed)) for seed in range(20)], [str(seed % 10) for seed in range(20)])
+    rows = rows.add_column(rows.num_columns - 1, "caption", [[None] * 20])
+    with lake(folder) as store:
+        model = Receipt("models/x/model.safetensors", "d", 0, 1, {})
+        details = {
+            "curve": [],
+            "grids": [],
+            "private": {"epsilon": 8.0, "delta": 1e-5, "sigma": 0.6, "accountant": "exact"},
+        }
+        made["train vae"] = train.step(recipe, made, "vae").manifest([model], {}, details)
+        drawn = shards.write(store, "shards/synthesize/x.parquet", rows, counts(rows))
+        made["synthesize vae"] = synthesize.step(recipe, made, "vae").manifest(
+            [drawn], {"in": 20, "kept": 20, "quarantined": 0}
+        )
+        scores = {"vae": {"usefulness": USEFULNESS, "distance": DISTANCE, "copies": COPIES}}
+        made["evaluate"] = evaluate.step(recipe, made).manifest([], {}, {"scores": scores, "seen": {}})
+        for name in ("train vae", "synthesize vae", "evaluate"):
+            manifests.publish(store, made[name])
+    return folder, text
+
+
+def test_a_release_is_refused_with_its_number_and_accepted_with_a_reason_that_stays(scored):
+    folder, text = scored
+    recipe, reason = recipes.parse(text), "the model is for a smoke test"
+    with lake(folder) as store:
+        with pytest.raises(GateError, match=r"vae: usefulness is 0\.500, the limit is min 0\.85"):
+            build.run(recipe, store, Silent())
+        with pytest.raises(RecipeError, match="--accept needs a reason"):
+            build.run(recipe, store, Silent(), accept=" ")
+        first = build.run(recipe, store, Silent(), accept=reason)
+        prefix = first.made["release"].details["prefix"]
+        said = json.loads(store.read(f"{prefix}manifest.json"))
+        assert said["accepted"]["reason"] == reason
+        assert [(g["gate"], g["value"], g["limit"]) for g in said["accepted"]["gates"]] == [
+            ("usefulness", 0.5, "min 0.85")
+        ]
+        assert said["private"]["vae"]["epsilon"] == 8.0 and said["private"]["vae"]["not_covered"]
+        for name in ("README.md", "report.html"):
+            document = store.read(prefix + name).decode()
+            assert reason in document and "usefulness" in document and "min 0.85" in document and "exact" in document
+        assert build.run(recipe, store, Silent(), accept=reason).up_to_date
+        with pytest.raises(GateError):  # a reason holds for the run that gives it
+            build.run(recipe, store, Silent())
+        easy = recipes.parse(text.replace("release:", "evaluate: {gates: {usefulness: {min: 0.4}}}\nrelease:"))
+        plain = build.run(easy, store, Silent()).made["release"]
+        assert plain.details["version"] == first.made["release"].details["version"] + 1
+        assert "accepted" not in json.loads(store.read(f"{plain.details['prefix']}manifest.json"))
+        again = build.run(easy, store, Silent(), accept=reason)
+        assert again.up_to_date and again.made["release"].key == plain.key
+
+
+def test_a_release_as_png_files(built, tmp_path):
+    url = f"file://{built[0]}"
+    done = dsray("export", "digits@v1", tmp_path / "out", "--format", "png", "--lake", url, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_csv(tmp_path / "out/train/metadata.csv")
+    assert set(rows["origin"]) == {"real", "augmented"} and (tmp_path / "out/grids/real.png").exists()
+    one = rows.iloc[0]
+    assert one["file_name"] == f"{one['label']}/{one['id']}.png"
+    with Image.open(tmp_path / "out/train" / one["file_name"]) as image:
+        assert image.size == (28, 28)

@@ -112,7 +112,7 @@ class Decoded(Stored):
 
     @cached_property
     def pixels_HWC(self) -> Pixels:
-        return _pixels(self.held) if isinstance(self.held, Image.Image) else self.held
+        return pixels_of(self.held) if isinstance(self.held, Image.Image) else self.held
 
 
 def decode(payload: bytes) -> Decoded:
@@ -135,7 +135,7 @@ def encode(pixels_HWC: Pixels, format: str = "png", quality: int = 95) -> bytes:
 def encode_image(image: Image.Image, format: str, quality: int = 95) -> bytes:
     """A Pillow image of mode L or RGB → bytes."""
     if format == "jpeg":
-        return _jpeg(_pixels(image), quality)
+        return _jpeg(pixels_of(image), quality)
     out = io.BytesIO()
     options = {"compress_level": 6} if format == "png" else {"quality": quality, "method": 4}
     image.save(out, format.upper(), **options)
@@ -167,7 +167,7 @@ def _image(pixels_HWC: Pixels) -> Image.Image:
     return Image.fromarray(pixels_HWC[:, :, 0] if pixels_HWC.shape[2] == 1 else pixels_HWC)
 
 
-def _pixels(image: Image.Image) -> Pixels:
+def pixels_of(image: Image.Image) -> Pixels:
     """A Pillow image of mode L or RGB → [H, W, C]."""
     if image.mode == "L":
         return np.asarray(image, np.uint8)[:, :, None]

@@ -8,8 +8,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from dsray.collection import Model
-from dsray.kinds import Frame, Undecodable
-from dsray.kinds.image.codec import Decoded, decode, encode, encode_image
+from dsray.kinds import Frame, Touch, Undecodable
+from dsray.kinds.image.codec import Decoded, decode, encode, encode_image, pixels_of
 from dsray.kinds.image.entropy import offset
 from dsray.kinds.image.objects import Object, move
 
@@ -60,14 +60,19 @@ def extension(spec: dict[str, Any]) -> str:
     return str(spec["format"])
 
 
-def render(decoded: Decoded, spec: dict[str, Any]) -> tuple[bytes, Frame]:
-    """An image → (its canonical bytes, where they come from: see `place`). `spec`: the fields of Render.
+def render(decoded: Decoded, spec: dict[str, Any], own: Sequence[Touch] = ()) -> tuple[bytes, Frame]:
+    """An image → (its canonical bytes, where they come from: see `place`). `spec`: the fields of Render; the steps of
+    `own` get the canonical pixels [H, W, C].
 
     Shrinking is antialiased, as Pillow does it; an image of that form keeps its pixels.
     """
     layout, how = _layout(decoded, spec), (spec["format"], spec.get("quality", 95))
-    if decoded.colour == spec["mode"] and layout == Layout(decoded.size, _whole(decoded), (0, 0, *decoded.size)):
-        media = encode(decoded.pixels_HWC, *how)  # as it was: the facts needed its pixels too
+    same = decoded.colour == spec["mode"] and layout == Layout(decoded.size, _whole(decoded), (0, 0, *decoded.size))
+    if same or own:  # as it was: the facts needed its pixels too
+        pixels_HWC = decoded.pixels_HWC if same else pixels_of(_drawn(decoded, layout, spec))
+        for step in own:
+            pixels_HWC = step(pixels_HWC)
+        media = encode(pixels_HWC, *how)
     else:
         media = encode_image(_drawn(decoded, layout, spec), *how)
     return media, [float(number) for part in layout for number in part]

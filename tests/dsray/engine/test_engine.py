@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,7 @@ import ray
 
 from dsray.engine.exchange import exchange, hashes, split
 from dsray.engine.shards import Work, map_shards
-from dsray.engine.tasks import run_all
+from dsray.engine.tasks import map_all, run_all
 from dsray.errors import DsrayError, SourceError
 from dsray.lake import shards
 
@@ -142,3 +144,28 @@ def test_tasks_answer_in_order_and_tell_news():
 
     assert run_all(square, [3, 1, 2], lambda index, news: heard.append((index, news))) == [9, 1, 4]
     assert set(heard) <= {(0, "at 3"), (1, "at 1"), (2, "at 2")}
+
+
+def test_results_are_told_as_they_come_and_answered_in_order():
+    told = []
+    assert map_all(lambda x: x * x, [3, 1, 2], told.append) == [9, 1, 4] and sorted(told) == [1, 4, 9]
+
+    def gone(item):
+        raise SourceError("It is gone.", "Find it.")
+
+    with pytest.raises(SourceError, match=r"It is gone\."):
+        map_all(gone, [1], told.append)
+
+
+def test_what_holds_a_gpu_stays():
+    """On two GPUs of a cluster that only says it has them: one process each, whatever it has loaded is kept."""
+    code = """
+import os, ray
+from dsray.engine.tasks import map_all
+ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+seen = map_all(lambda item: (item, os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]), range(7), print, gpus=1)
+assert [item for item, *_ in seen] == list(range(7))
+assert len({process for _, process, _ in seen}) == len({pair[1:] for pair in seen}) == 2, seen
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert said.returncode == 0, said.stderr

@@ -49,3 +49,20 @@ def test_features_will_do_and_so_will_a_single_training_row():
     train, held_out = random.normal(size=(200, 4)), random.normal(size=(200, 4))
     assert copies(train[:50], train, held_out)["share"] == 1.0
     assert copies(held_out, train[:1], held_out)["share"] == 0.0
+
+
+def test_the_most_suspicious_rows_come_first_with_their_training_rows(digits):
+    (train, _), (test, _) = digits
+    made = np.concatenate([test[:40], train[[7, 3]]])
+    made[40, 0, 0] ^= 1  # not quite a copy
+    found = metric.suspects(made, np.concatenate([train, train[:5]]), 6)
+    assert [(one["synthetic"], one["train"]) for one in found[:2]] == [(41, 3), (40, 7)]
+    assert found[0]["distance"] == found[0]["ratio"] == 0 and found[1]["distance"] == pytest.approx(1 / 28)
+    assert [one["ratio"] for one in found] == sorted(one["ratio"] for one in found)
+    rows = [np.linalg.norm(made[one["synthetic"]].astype(float) - train[one["train"]]) / 28 for one in found]
+    assert [one["distance"] for one in found] == pytest.approx(rows)
+
+
+def test_a_control_that_is_not_found_is_not_trusted():
+    found = {"share": 0.0, "threshold": 0.1, "n": 9, "held_out_share": 0.0, "control_planted": 20}
+    assert metric.trusted({**found, "control_detected": 18}) and not metric.trusted({**found, "control_detected": 17})

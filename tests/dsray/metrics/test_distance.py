@@ -59,3 +59,23 @@ def test_real_rows_are_near_and_noise_is_far(digits, monkeypatch):
     assert near["n"] == 200 and far["floor"] == near["floor"] > 0
     assert near["extractor"] == distance.EXTRACTOR and "classifier" in near["extractor"]
     assert near["ratio"] < 3 < 10 < far["ratio"]
+
+
+def test_the_excess_is_the_same_at_any_n_and_scale_and_the_ratio_is_not():
+    random = np.random.default_rng(3)
+    real, other, made = (random.normal(size=(6000, 5)) for _ in range(3))
+    made = made + 0.5
+    few, many = (distance.apart(real[:n], other[:n], made[:n]) for n in (400, 6000))
+    assert few["excess"] == pytest.approx(0.25, rel=0.2) and many["excess"] == pytest.approx(0.25, rel=0.1)
+    assert many["distance"] / many["floor"] > 5 * few["distance"] / few["floor"]
+    larger = distance.apart(real * 7, other * 7, made * 7)
+    assert larger["excess"] == pytest.approx(many["excess"])
+    assert abs(distance.apart(real, other, random.normal(size=(6000, 5)))["excess"]) < 0.01
+
+
+def test_sets_of_other_sizes_are_compared_at_the_least_and_none_is_an_error(digits, monkeypatch):
+    monkeypatch.setattr(classifier, "STEPS", 3)
+    (images, labels), (held_out, _) = digits
+    real, other, (small, large) = distance.learned_features(images, labels, held_out, [images[:9], images], 10, 0)
+    assert (len(real), len(other), len(small), len(large)) == (300, 300, 9, 300)
+    assert distance.apart(real, other, small)["n"] == 9

@@ -46,7 +46,7 @@ def test_it_spends_what_it_was_given_and_goes_on_spending_after_a_resume(bars):
     _, again = begin(bars)
     again.load(state)
     assert 0 < again.epsilon < training.epsilon
-    done = loop.train(begin(bars)[1], saved=(step, state))
+    done = loop.train(begin(bars)[1], saved=lambda: [(step, state)])
     assert float(done["private.epsilon"]) == float(weights["private.epsilon"])
 
 

@@ -32,6 +32,15 @@ def test_latents_come_from_the_mixture_of_their_class(bars):
         np.testing.assert_allclose(z[labels == number].mean(0), weight_K @ mean_KD, atol=0.15)
 
 
+def test_a_component_needs_rows(bars):
+    """30 rows of a class are enough for 30 / (2 · 4) components, one row for one."""
+    images, labels = bars
+    few = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:1]])
+    config = vae.Config(images=64, batch=32, latent=4, width=16, embedding=4, components=5)
+    weights = vae.start(config, images[few], labels[few], 3, 1, "cpu").weights()
+    assert (weights["prior.weight"] > 0).sum(1).tolist() == [3, 1, 1]
+
+
 def test_a_class_without_rows_and_one_with_a_single_row_can_be_sampled(bars):
     images, labels = bars
     few = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:1]])

@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from dsray.report.card import Card, card, front_matter, size_category
+from dsray.report.private import NOT_COVERED, Private
 from dsray.schema import MEDIA
 
 LABELS = ["cat", "dog: | big", "yes", "1e3"]
@@ -36,7 +37,7 @@ DIGITS = Card(
     stages=[("collect", 5412, 5262, 150), ("select", 5262, 4865, 397)],
     quarantine={"robots": 30, "opted_out": 1, "blur": 41},
     thresholds={"blur": "min 15"},
-    scores=[("gan", "usefulness", "0.981", "real 0.951", "at least 0.85")],
+    scores=[("gan", "usefulness", "0.981", "real 0.951", "at least 0.85", "n = 487")],
     path="s3://bucket/releases/digits/v3",
     limits=["Labels were not checked by people."],
 )
@@ -108,7 +109,7 @@ def test_every_number_is_told() -> None:
         "| test | 487 | 487 | 0 | 0 |",
         "| collect | 5,412 | 5,262 | 150 |",
         "| blur | 41 | 0.8% | min 15 |",
-        "| gan | usefulness | 0.981 | real 0.951 | at least 0.85 |",
+        "| gan | usefulness | 0.981 | real 0.951 | at least 0.85 | n = 487 |",
         "- 30 rows were left out because robots.txt forbids fetching them.",
         "- 1 row was left out because they carry an opt-out signal.",
         "- Labels were not checked by people.",
@@ -133,12 +134,31 @@ def test_a_card_of_real_rows_speaks_of_no_models() -> None:
     assert "license" not in matter(text)
 
 
+def test_an_accepted_release_says_what_failed_and_why_it_was_taken() -> None:
+    about = replace(DIGITS, refused=["gan: usefulness is 0.400, the limit is min 0.85"], accepted="a smoke test")
+    text = card(about)
+    assert "- gan: usefulness is 0.400, the limit is min 0.85" in text.splitlines()
+    assert "The reason given: a smoke test" in text
+    assert "accepted although" not in card(DIGITS)
+
+
+def test_a_private_model_says_what_it_spent_and_what_is_not_covered() -> None:
+    text = card(replace(DIGITS, private=[Private("merf", 10.0, 1e-5, 0.6, "an exact accountant")]))
+    promise = (
+        "- merf: (10, 1e-05)-differential privacy, counted by an exact accountant. What it hides is one training row, "
+    )
+    assert f"{promise}added or removed." in text.splitlines()
+    assert all(f"- {words}" in text for words in NOT_COVERED[:3])
+    assert "## Privacy" not in card(DIGITS)
+
+
 def test_hostile_text_stays_in_its_place() -> None:
     evil = 'a\n---\n# b | <script>alert(1)</script> [x](javascript:alert(1)) `c` "d"'
     about = replace(
         DIGITS, title=evil, license=evil, path=evil, quarantine={evil: 1}, thresholds={evil: evil},
-        features=FEATURES | {"label": {"names": [evil], "_type": "ClassLabel"}}, scores=[(evil,) * 5], limits=[evil],
-        rows={"train": {evil: 1}},
+        features=FEATURES | {"label": {"names": [evil], "_type": "ClassLabel"}}, scores=[(evil,) * 6], limits=[evil],
+        accepted=evil, refused=[evil],
+        private=[Private(evil, 1.0, 1e-5, 2.0, evil)], rows={"train": {evil: 1}},
     )  # fmt: skip
     text = card(about)
     front, body = text.removeprefix("---\n").split("\n---\n", 1)
@@ -148,7 +168,7 @@ def test_hostile_text_stays_in_its_place() -> None:
     assert "<script" not in body and not re.search(r"(?<!\\)\]\(", before + after)
     assert code.count('"') == 10  # five strings, as ever
     headings = [line for line in body.splitlines() if line.startswith("#")]
-    assert len(headings) == 1 + 6  # the title and the six sections
+    assert len(headings) == 1 + 7  # the title and the seven sections
 
 
 @pytest.mark.parametrize(

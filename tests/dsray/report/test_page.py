@@ -13,7 +13,21 @@ from PIL import Image
 
 from dsray.report import charts, page
 from dsray.report.grid import grid
-from dsray.report.page import Checkpoint, Curve, Example, Grid, Histogram, Report, Rule, Score, Stage, render
+from dsray.report.page import (
+    Checkpoint,
+    Curve,
+    Example,
+    Grid,
+    Histogram,
+    Nearest,
+    Report,
+    Rule,
+    Score,
+    Stage,
+    Walk,
+    render,
+)
+from dsray.report.private import Private
 
 SHEET = grid(np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8), 2)
 EVIL = "</style><script>alert(1)</script><img src=http://evil.test/x onerror=alert(1)>\"'`{{ 7*7 }}"
@@ -64,9 +78,22 @@ def full(text: str = "plain", url: str = "https://example.org/a/7.png") -> Repor
         real_grid=SHEET,
         grids=[Grid(text, SHEET, text)],
         grid_classes=[text, "b"],
-        training=[Curve(text, points, [Checkpoint(64, SHEET), Checkpoint(128, None)])],
+        training=[
+            Curve(
+                text,
+                points,
+                [Checkpoint(64, SHEET), Checkpoint(128, None)],
+                {text: [(64, 3.0), (128, 2.0)], "floor": [(64, 1.0), (128, 1.0)]},
+                [text],
+            )
+        ],
+        walks=[Walk(text, SHEET)],
+        nearest=[Nearest(text, SHEET, [(0.25, 12.0), (0.875, 30.5)], text)],
+        accepted=text,
+        by_class={text: {text: 0.5, "b": None}, "b": {text: 0.75, "b": 1.0}},
+        private=[Private(text, 10.0, 1e-5, 0.6, text)],
         scores=[
-            Score(text, "usefulness", "0.98", text, text, True, text),
+            Score(text, "usefulness", "0.98", text, text, True, text, text),
             Score(text, text, "0.5", "", "at least 0.85", False),
             Score("vae", "distance", "3.1"),
         ],
@@ -80,7 +107,7 @@ def test_the_numbers_and_sections_are_there() -> None:
         assert words in seen.text
     anchors = [a["href"][1:] for a in seen.of("a") if a["href"].startswith("#")]
     assert anchors == [s["id"] for s in seen.of("section")]
-    assert len(anchors) == 8
+    assert len(anchors) == 12
 
 
 def test_hostile_text_stays_text() -> None:
@@ -175,7 +202,9 @@ def test_other_bytes_are_never_embedded(payload: bytes | None) -> None:
     [
         ({"stages": ()}, "rows"), ({"quarantine": ()}, "quarantine"), ({"signals": ()}, "signals"),
         ({"classes": {}}, "classes"), ({"real_grid": None, "grids": ()}, "samples"),
-        ({"training": ()}, "training"), ({"scores": ()}, "scores"), ({"provenance": {}, "recipe": ""}, "provenance"),
+        ({"training": ()}, "training"), ({"scores": ()}, "scores"), ({"walks": ()}, "walks"),
+        ({"nearest": ()}, "nearest"), ({"by_class": {}}, "learned"), ({"private": ()}, "privacy"),
+        ({"provenance": {}, "recipe": ""}, "provenance"),
     ],
 )  # fmt: skip
 def test_a_part_that_is_not_there_is_left_out(gone: dict[str, object], section: str) -> None:
@@ -210,6 +239,27 @@ def test_odd_parts_do_not_break_the_page() -> None:
 
 def test_the_same_report_makes_the_same_bytes() -> None:
     assert render(full()) == render(full())
+
+
+def test_models_stand_side_by_side_and_what_was_measured_alike_is_said_once() -> None:
+    found = [Score(model, "distance", value, "real 1.45", measured="n = 487") for model, value in ("a1", "b2")]
+    seen = Seen(render(replace(full(), scores=[*found, Score("a", "KID", "0.1", measured="n = 9")])))
+    assert seen.text.count("n = 487") == 1 and seen.text.count("n = 9") == 1 and seen.text.count("real 1.45") == 2
+    other = [found[0], replace(found[1], measured="n = 100")]
+    assert Seen(render(replace(full(), scores=other))).text.count("n = 100") == 1
+    (row,) = page._compared(other)
+    assert [cell.value if cell else None for cell in row[3]] == ["1", "2"] and not row[1] and not row[2]
+
+
+def test_an_accepted_release_says_why() -> None:
+    assert "Released all the same, because: a smoke test" in render(replace(full(), accepted="a smoke test"))
+    passed = [Score("gan", "copies", "0%", passed=True)]
+    assert "all the same" not in render(replace(full(), accepted="", scores=passed))
+
+
+def test_a_private_model_says_what_it_spent() -> None:
+    text = " ".join(Seen(render(full())).text.split())
+    assert "ε = 10, δ = 1e-05" in text and "one training row, added or removed" in text
 
 
 def test_all_gates_passed_is_said() -> None:

@@ -3,9 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.stages.documents import _of_class, counts, recipe_text
 from dsray.stages.select import by_count
+from dsray.stages.step import balance
 
 
 def receipt(name: str, rows: int) -> Receipt:
@@ -25,7 +27,16 @@ def test_rows_are_counted_by_split_and_origin():
 
 @given(st.integers(0, 5000), st.integers(1, 40))
 def test_classes_that_take_turns_share_all_rows(rows, classes):
-    assert sum(_of_class(rows, place, classes) for place in range(classes)) == rows
+    assert sum(_of_class(sampled(rows, classes), place) for place in range(classes)) == rows
+
+
+def test_classes_have_the_rows_that_were_asked_for():
+    assert [_of_class(sampled(9, 2, counts=[2, 7]), place) for place in range(2)] == [2, 7]
+
+
+def sampled(rows: int, classes: int, **options) -> Manifest:
+    params = {"classes": [str(number) for number in range(classes)], **options}
+    return Manifest("synthesize", 1, "", params, [], [], balance(rows))
 
 
 def test_rules_come_most_first():

@@ -1,6 +1,7 @@
 """release: columns that are there when a row has them, and that other libraries read as what they are."""
 
 import json
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from dsray import recipe as recipes
 from dsray import schema
-from dsray.errors import DsrayError, RecipeError
+from dsray.errors import DsrayError, GateError, RecipeError
 from dsray.kinds import kind
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, encode
@@ -19,6 +20,7 @@ from dsray.report.card import Card, card
 from dsray.stages import release
 from dsray.stages.moments import merged, moments, values
 from dsray.stages.samples import RARE, counts, sample_table
+from dsray.stages.step import Progress, Work
 from rows import drawing, png, sample_rows
 
 CLASSES = ["a", "b", "c"]
@@ -131,3 +133,33 @@ def test_a_shard_is_as_large_as_is_asked_with_its_tensors():
     sizes = [Receipt("a", "d", 10, 1, {"bytes:train": 2**20, "rows:train": 1024, "bytes:test": 5, "rows:test": 1})]
     assert release.bucket_counts(sizes, 1.0) == {"train": 1, "test": 1}
     assert release.bucket_counts(sizes, 1.0, [1, 16, 16]) == {"train": 2, "test": 1}
+
+
+def judged(ratio: float) -> dict[str, Manifest]:
+    """Manifests with a model whose usefulness is `ratio`."""
+    made = made_of(gather=samples(), **{"synthesize gan": samples()})
+    made["synthesize gan"] = replace(made["synthesize gan"], stage="synthesize")
+    score = {"usefulness": {"ratio": ratio}, "distance": {"excess": 0.0}, "copies": {"share": 0.0, "trusted": True}}
+    return made | {"evaluate": Manifest("evaluate", 2, "e", {}, [], details={"scores": {"gan": score}})}
+
+
+def test_a_reason_is_part_of_what_is_released_only_where_gates_fail(store):
+    good, bad = judged(0.9), judged(0.4)
+    assert release.step(wanted(), good, "a smoke test").key == release.step(wanted(), good).key
+    refused, accepted, other = (release.step(wanted(), bad, why) for why in (None, "a smoke test", "for a paper"))
+    assert len({refused.key, accepted.key, other.key}) == 3
+    assert accepted.params == refused.params | {"accepted": "a smoke test"}
+    work = Work(wanted(), store, Progress(lambda *_: None))
+    with pytest.raises(GateError, match=r"gan: usefulness is 0\.400, the limit is min 0\.85"):
+        release.run(refused, bad, work)
+    assert not list(store.list("releases/"))
+
+
+def test_a_model_that_was_never_evaluated_is_not_released():
+    made = judged(0.9)
+    made["evaluate"].details["scores"].clear()
+    with pytest.raises(GateError, match="the rows of gan were never evaluated"):
+        release.step(wanted(), made, "please")
+    del made["evaluate"]
+    with pytest.raises(GateError, match="never evaluated"):
+        release.step(wanted(), made)
