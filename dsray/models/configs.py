@@ -160,7 +160,7 @@ class DpganConfig:
 
 GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
-    "quick": GanConfig(images=40_000),
+    "quick": GanConfig(images=40_000, batch=32, gamma_start=0.3, gamma_end=0.03),
 }
 DCGAN_PRESETS = {
     "tiny": DcganConfig(images=640, batch=32, latent=16, width=16),
@@ -185,7 +185,7 @@ R3GAN_PRESETS = {
 }  # fmt: skip
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
-    "quick": VaeConfig(images=60_000),
+    "quick": VaeConfig(images=60_000, latent=40, width=32, components=20),
 }
 VAEFLOW_PRESETS = {
     "tiny": VaeFlowConfig(images=1280, batch=32, latent=8, width=16, embedding=8, flow_width=32, solver_steps=8),

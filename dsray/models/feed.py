@@ -40,10 +40,10 @@ class Feed:
             self.images_NCHW.expect(self._rows(places_B + self.batch))
         return to_float(images), self.labels_N[index_B]
 
-    def noise(self, places_B: Places, draws: int) -> Tensor:
-        """Standard normal [B, draws]."""
+    def noise(self, places_B: Places, draws: int, device: str = "") -> Tensor:
+        """Standard normal [B, draws], on the feed's device or another."""
         name = f"train noise {self.attempt}" if self.attempt else "train noise"
-        return noise(self.seed, name, places_B, draws, self.device)
+        return noise(self.seed, name, places_B, draws, device or self.device)
 
     def _rows(self, places_B: Places) -> Places:
         count = len(self.labels_N)
