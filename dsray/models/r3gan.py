@@ -300,6 +300,10 @@ class Training:
             return images_BCHW
         return adaptive.augment(images_BCHW, draws_BD, p, self.config.mirrors, self.config.turns)
 
+    def collapsed(self, told: dict[str, float]) -> bool:
+        """The discriminator's slope, all that the generator learns from, says nothing (as in `gan`)."""
+        return told["r2"] < 1e-8 or told["d_loss"] < 1e-4
+
     def state(self) -> dict[str, Tensor]:
         networks = {**self.g.state("generator"), **self.d.state("discriminator")}
         return {**networks, "average": self.average_P, "augment.p": self.p}

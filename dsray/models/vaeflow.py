@@ -48,7 +48,8 @@ class Training:
         self.steps = -(-config.images // config.batch)
         self.of_vae = max(1, round(self.steps * (1 - config.flow_share)))
         self.vae = vae.Training(replace(config, images=self.of_vae * config.batch), feed, shape, classes)
-        self.flat_of_vae = self.vae.flat  # a part of this training too: the loop tells parts their attempt
+        # parts of this training too: the loop tells parts their attempt
+        self.flat_of_vae, self.recorded_of_vae = self.vae.flat, self.vae.recorded
         field = (config.latent, config.flow_width, config.flow_blocks, classes)
         self.net = seeded(feed.seed + 1, flow.Velocity, *field).to(feed.device)
         self.flat = Flat(self.net, 0.9, config.beta2)

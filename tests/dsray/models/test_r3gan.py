@@ -118,14 +118,8 @@ def test_weights_and_updates_are_float32_where_the_networks_run_in_half(bars):
 
 def test_adaptive_augmentation_resumes_bit_equal_and_moves_by_its_share(bars):
     config = replace(TINY, images=32 * 4, augment=0.0, augment_target=0.6, augment_images=320.0)
-    kept = {}
-
-    def save(step, state):
-        kept[step] = {name: tensor.clone() for name, tensor in state.items()}
-
-    training = r3gan.start(config, *bars, 3, 1, "cpu")
-    told = []
-    whole = loop.train(training, save=save, report=told.append)
+    kept, told = {}, []
+    whole = loop.train(r3gan.start(config, *bars, 3, 1, "cpu"), save=kept.__setitem__, report=told.append)
     again = r3gan.start(config, *bars, 3, 1, "cpu")
     resumed = loop.train(again, saved=lambda: [(2, kept[2])])
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
