@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/demo ## build a dataset from a local web gallery (about 5 minutes on 2 cores)
+demo: $(VENV)/demo ## build a dataset from a local web gallery (about 6 minutes on 2 cores)
 	$(BIN)/dsray demo
 
 test: $(VENV)/test ## lint, types, import contracts and all tests

@@ -16,6 +16,8 @@ from runs import dsray, said
 ROWS = 2000
 """Synthetic rows of each model, as the recipe asks."""
 
+pytestmark = pytest.mark.timeout(1200)  # the whole demo is the first test's setup: 6 minutes on two slow cores
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> tuple[Path, str]:
