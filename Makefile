@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check fast bench wheel soak clean
+.PHONY: help demo test check fast bench bench-gpu wheel soak clean
 
 help: ## show this
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(VENV)/demo ## build a dataset from a local web gallery (about 5 minutes on 2 cores)
 	$(BIN)/dsray demo
@@ -27,6 +27,9 @@ fast: $(VENV)/test ## the unit tests only
 
 bench: $(VENV)/test $(VENV)/bench ## measure the figures of benchmarks/ against their baselines
 	$(BIN)/python -m benchmarks
+
+bench-gpu: ## measure training and sampling on one NVIDIA GPU, with .venv if it is there; Ray is not needed
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m benchmarks.gpu --record
 
 wheel: $(VENV)/test ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --outdir dist .

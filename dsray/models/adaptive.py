@@ -68,8 +68,8 @@ def changes(draws_BD: Tensor, p: Probability, mirrors: bool, turns: bool) -> Cha
     either = 1 - (1 - p) ** 0.5
 
     def where(name: str, value: Tensor, rest: float, chance: Probability = p) -> Tensor:
-        open_B = gate[name] < chance
-        return torch.where(open_B if value.dim() == 1 else open_B[:, None], value, rest)
+        shut_B = gate[name] >= chance
+        return value.masked_fill(shut_B if value.dim() == 1 else shut_B[:, None], rest)
 
     def pair(values: dict[str, Tensor], name: str) -> Tensor:
         return torch.stack([values[f"{name} x"], values[f"{name} y"]], 1)
@@ -174,7 +174,7 @@ def cut(images_BCHW: Tensor, change: Change) -> Tensor:
     y_H = (torch.arange(height, device=device) + 0.5) / height
     in_BW = (x_W - change.cutout[:, :1]).abs() < _CUTOUT / 2
     in_BH = (y_H - change.cutout[:, 1:]).abs() < _CUTOUT / 2
-    return torch.where((in_BH[:, :, None] & in_BW[:, None, :])[:, None], 0.0, images_BCHW)
+    return images_BCHW.masked_fill((in_BH[:, :, None] & in_BW[:, None, :])[:, None], 0.0)
 
 
 @torch.no_grad()

@@ -247,7 +247,7 @@ ARCHITECTURES = {
 }
 """Numbers → the module of dsray.models that they are for."""
 
-JUDGES = {"gan"}
+JUDGES = {"gan", "r3gan"}
 """Architectures whose weights hold the discriminator: they have `judge`."""
 
 PRIVATE = {"dpgan", "merf"}

@@ -78,9 +78,14 @@ def averaged(gradients: Sequence[Tensor], told: Sequence[Tensor], reduce: Reduce
 
 @torch.no_grad()
 def follow(average_P: Tensor, vector_P: Tensor, images: int, half_life: float, share: float) -> None:
-    """Moves a running average by `images` more images. Its half-life (in images) grows from almost nothing to its full
-    length over the first half of the training (`share` 0 to 0.5): the earliest weights are soon forgotten."""
-    average_P.lerp_(vector_P, 1 - 0.5 ** (images / (half_life * min(1.0, 0.02 + share / 0.5))))
+    """Moves a running average by `images` more images."""
+    average_P.lerp_(vector_P, towards(images, half_life, share))
+
+
+def towards(images: int, half_life: float, share: float) -> float:
+    """How far a running average goes in `images` images. Its half-life (in images) grows from almost nothing to its
+    full length over the first half of the training (`share` 0 to 0.5): the earliest weights are soon forgotten."""
+    return float(1 - 0.5 ** (images / (half_life * min(1.0, 0.02 + share / 0.5))))
 
 
 def named(module: nn.Module, vector_P: Tensor) -> dict[str, Tensor]:

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from dsray import rng
 from dsray.models import adaptive, losses, speed
 from dsray.models.configs import R3GAN_PRESETS, R3ganConfig
-from dsray.models.convolution import convolve
 from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed, noise
+from dsray.models.feed import Feed
 from dsray.models.flat import Flat, Number, Reduce, named
-from dsray.models.nets import GAIN, SLOPE, linear, seeded
-from dsray.models.speed import Recorded, Speed
+from dsray.models.loop import alone
+from dsray.models.nets import GAIN, Level, linear, seeded
+from dsray.models.slopes import PLAIN, Pass, Slopes
+from dsray.models.speed import Ahead, Recorded, Speed
 
 Config = R3ganConfig
 PRESETS = R3GAN_PRESETS
@@ -34,17 +35,20 @@ _WIDEST = 4  # resolutions with all channels
 _EXPANSION = 2
 
 
-class Convolution(nn.Module):
-    """Without bias, in the precision of its input."""
+class Convolution(nn.Conv2d):
+    """At the same size, in the precision of its input; `side` is odd."""
 
-    def __init__(self, inputs: int, outputs: int, side: int = 1, groups: int = 1, gain: float = 1.0) -> None:
-        super().__init__()
-        self.groups = groups
-        fan_in = inputs // groups * side * side
-        self.weight = nn.Parameter(torch.randn(outputs, inputs // groups, side, side) * (gain / fan_in**0.5))
+    def __init__(
+        self, inputs: int, outputs: int, side: int = 1, groups: int = 1, gain: float = 1.0, bias: bool = False
+    ) -> None:
+        super().__init__(inputs, outputs, side, padding=side // 2, groups=groups, bias=bias)
+        nn.init.normal_(self.weight, std=gain / (inputs // groups * side * side) ** 0.5)
+        if bias:
+            nn.init.zeros_(self.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return convolve(x_BCHW, self.weight.to(x_BCHW.dtype), self.groups)
+        bias = None if self.bias is None else self.bias.to(x_BCHW.dtype)
+        return F.conv2d(x_BCHW, self.weight.to(x_BCHW.dtype), bias, 1, self.padding, 1, self.groups)
 
 
 class Block(nn.Module):
@@ -54,16 +58,13 @@ class Block(nn.Module):
     def __init__(self, channels: int, group: int, depth: int) -> None:
         super().__init__()
         inner, gain = _EXPANSION * channels, GAIN * depth**-0.25
-        self.widen = Convolution(channels, inner, gain=gain)
-        self.look = Convolution(inner, inner, 3, inner // group, gain=gain)
+        self.widen = Convolution(channels, inner, gain=gain, bias=True)
+        self.look = Convolution(inner, inner, 3, inner // group, gain=gain, bias=True)
         self.narrow = Convolution(inner, channels, gain=0.0)
-        self.biases = nn.Parameter(torch.zeros(2, inner))
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        hidden = x_BCHW
-        for convolution, bias_C in zip((self.widen, self.look), self.biases.to(x_BCHW.dtype).unbind(), strict=True):
-            hidden = F.leaky_relu(convolution(hidden).add_(bias_C[:, None, None]), SLOPE, inplace=True)
-        return x_BCHW + self.narrow(hidden)  # type: ignore[no-any-return]  # nn.Module is untyped
+    def forward(self, x: Tensor, how: Pass = PLAIN) -> Tensor:
+        hidden = how.bend(how.linear(self.look, how.bend(how.linear(self.widen, x))))
+        return x + how.linear(self.narrow, hidden)
 
 
 def sides(height: int, width: int) -> list[int]:
@@ -100,7 +101,7 @@ class Trunk(nn.Module):
         self.wide = widths(config.width, len(self.sides))
         depth = config.blocks * len(self.sides)
         self.levels = nn.ModuleList(
-            nn.Sequential(*(Block(w, config.group, depth) for _ in range(config.blocks))) for w in self.wide
+            Level(*(Block(w, config.group, depth) for _ in range(config.blocks))) for w in self.wide
         )
         ends = [(a, b) if upwards else (b, a) for a, b in pairwise(self.wide)]
         self.between = nn.ModuleList(Convolution(a, b) if a != b else nn.Identity() for a, b in ends)
@@ -151,19 +152,22 @@ class Discriminator(nn.Module):
         top, left, height, width = _window(shape, side)
         self.pad = (left, side - width - left, top, side - height - top)
         self.enter = Convolution(shape[2], wide[-1])
-        self.basis = nn.Parameter(torch.randn(wide[0], _BASE, _BASE) / _BASE)
+        self.basis = nn.Conv2d(wide[0], wide[0], _BASE, groups=wide[0], bias=False)
+        nn.init.normal_(self.basis.weight, std=1 / _BASE)
         self.leave = linear(wide[0], config.embedding)
         self.classes = Classes(classes, config.embedding)
 
-    def forward(self, images_BCHW: Tensor, class_B: Tensor) -> Tensor:
+    def forward(self, images_BCHW: Tensor, class_B: Tensor, how: Pass = PLAIN) -> Tensor:
         trunk, last = self.trunk, len(self.trunk.levels) - 1
         x = F.pad(images_BCHW, self.pad, mode="replicate") if any(self.pad) else images_BCHW
-        x = self.enter(trunk.laid(x))
+        x = how.linear(self.enter, trunk.laid(x))
         for level in range(last, -1, -1):
             if level < last:
-                x = trunk.between[level](smaller(x))
-            x = trunk.levels[level](trunk.cast(x, level))
-        features_BF = self.leave((x.float() * self.basis).sum((2, 3)))
+                x = smaller(x)
+                if isinstance(trunk.between[level], Convolution):
+                    x = how.linear(trunk.between[level], x)
+            x = trunk.levels[level](trunk.cast(x, level), how)
+        features_BF = how.linear(self.leave, how.linear(self.basis, x.float()).flatten(1))
         return (features_BF * self.classes(class_B)).sum(1) / features_BF.shape[1] ** 0.5  # type: ignore[no-any-return]
 
 
@@ -226,12 +230,15 @@ class Training:
         self.average_P = self.g.vector_P.clone()
         self.p = torch.zeros((), device=feed.device)
         self.augments = config.augment > 0 or config.augment_target > 0
-        self.recorded = Recorded(lambda *inputs: self.compute(1, _alone, *inputs), feed.device, pace.graphs)
+        self.ahead = Ahead(self.inputs)
+        self.recorded = Recorded(lambda *inputs: self.compute(1, alone, *inputs), feed.device, pace.graphs)
 
     def step(self, step: int, rank: int, world: int, reduce: Reduce) -> dict[str, float]:
-        inputs = self.inputs(step, rank, world)
-        with torch.backends.cudnn.flags(benchmark=self.pace.search):
-            told = self.recorded(*inputs) if world == 1 else self.compute(world, reduce, *inputs)
+        inputs = self.ahead(step, rank, world)
+        torch.backends.cudnn.benchmark = self.pace.search
+        told = self.recorded(*inputs) if world == 1 else self.compute(world, reduce, *inputs)
+        if self.pace.graphs:
+            self.ahead.expect(step + 1, rank, world)
         return dict(zip(("d_loss", "r1", "r2", "ahead", "g_loss", "augment"), told.tolist(), strict=True))
 
     def inputs(self, step: int, rank: int, world: int) -> tuple[Tensor, ...]:
@@ -239,13 +246,13 @@ class Training:
         places_B, seed = self.feed.places(step, rank, world), self.feed.seed
         names = ("augment real", "augment fake") if self.augments else ()
         chance = [adaptive.draws(seed, name, places_B) for name in names]
-        z_BZ = noise(seed, "train noise", places_B, self.config.latent, "cpu")
-        return (*self.feed.rows(places_B), z_BZ, *chance, torch.tensor(dials(self.config, step), dtype=torch.float64))
+        z_BZ = self.feed.noise(places_B, self.config.latent)  # before anything waits for the device
+        return (*self.feed.rows(places_B), z_BZ, *chance, speed.numbers(list(dials(self.config, step))))
 
     def compute(self, world: int, reduce: Reduce, *inputs: Tensor) -> Tensor:
         """The step on the device, without a word to the host, so that CUDA can record it; the losses [6]."""
         *rows, numbers = inputs
-        set_to = Dials(*(numbers.tolist() if numbers.is_cpu else numbers.float().unbind()))
+        set_to = Dials(*speed.dialled(numbers))
         parts = list(_parts([x.to(self.feed.device) for x in rows], self.config.at_once))
         p = self.p if self.config.augment_target else set_to.augment
         weight = world / self.batch  # so that the mean over ranks is the mean over the global batch
@@ -266,13 +273,17 @@ class Training:
         with torch.no_grad():
             fake = self.generator(part.z_BZ, part.class_B)
             both = torch.cat([self.seen(part.real, part.real_BD, p), self.seen(fake, part.fake_BD, p)])
-        both.requires_grad_()
-        logits = self.discriminator(both, part.class_B.repeat(2))
-        penalty_R1, penalty_R2 = (x.sum() * weight for x in losses.gradient_penalty(logits, both).chunk(2))
-        real_B, fake_B = logits.chunk(2)
+        classes_2B = part.class_B.repeat(2)
+        seen = Slopes(lambda x, how: self.discriminator(x, classes_2B, how), both)
+        logits_2B = seen.logits_B.requires_grad_()
+        real_B, fake_B = logits_2B.chunk(2)
         loss = losses.relativistic_d_loss(real_B, fake_B).sum() * weight
-        ahead = (real_B - fake_B).detach().sign().sum() * weight
-        return self.d.slope(loss + gamma / 2 * (penalty_R1 + penalty_R2), [loss, penalty_R1, penalty_R2, ahead])
+        (slope_2B,) = torch.autograd.grad(loss, logits_2B)
+        penalties = (half.square().sum() * weight for half in seen.images_BCHW.chunk(2))  # R1, R2
+        ahead = (real_B - fake_B).sign().sum() * weight
+        told_T = torch.stack([loss, *penalties, ahead]).detach()
+        gradient = seen.gradient(self.d.parameters, slope_2B, gamma * weight)
+        return torch.cat([*(g.reshape(-1) for g in gradient), told_T])
 
     def _g_slope(self, part: "Part", p: Number, weight: float) -> Tensor:
         """The generator's gradient and loss over some rows [P + 1]."""
@@ -300,7 +311,10 @@ class Training:
         self.p.copy_(state["augment.p"])
 
     def weights(self) -> dict[str, Tensor]:
-        return {**named(self.generator, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
+        """The averaged generator, and the last discriminator: `judge.`."""
+        judge = {f"judge.{name}": tensor for name, tensor in named(self.discriminator, self.d.vector_P).items()}
+        shape = torch.tensor([*self.shape, self.classes])
+        return {**named(self.generator, self.average_P), **judge, "shape": shape}
 
 
 class Part(NamedTuple):
@@ -323,10 +337,6 @@ def _sum(terms: Iterator[Tensor]) -> Tensor:
     for term in terms:
         total += term
     return total
-
-
-def _alone(x: Tensor) -> Tensor:
-    return x
 
 
 def start(
@@ -357,3 +367,10 @@ def painter(config: Config, weights: dict[str, Tensor], device: str, pace: Speed
     height, width, channels, classes = weights["shape"].tolist()
     net = loaded(Generator(config, (height, width, channels), classes, pace), weights, device)
     return Recorded(net, device, pace.graphs)
+
+
+def judge(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:
+    """The network from images [B, C, H, W] and classes [B] to logits [B]: the greater, the more real."""
+    height, width, channels, classes = weights["shape"].tolist()
+    own = {name.removeprefix("judge."): tensor for name, tensor in weights.items() if name.startswith("judge.")}
+    return loaded(Discriminator(config, (height, width, channels), classes, speed.best(device)), own, device)

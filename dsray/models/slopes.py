@@ -55,13 +55,15 @@ class Held(Pass):
 
     def linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         if isinstance(layer, nn.Conv2d):
-            out = F.conv2d(x.detach(), layer.weight, None, layer.stride, layer.padding)
+            weight = layer.weight.to(x.dtype)
+            out = F.conv2d(x.detach(), weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
         elif isinstance(layer, nn.Linear):
             out = F.linear(x.detach(), layer.weight)
         else:
             raise TypeError(f"{type(layer).__name__} is not known to be linear.")
         if layer.bias is not None:
-            out = out + (self.times_B[:, None] * layer.bias).view(*out.shape[:2], *[1] * (out.dim() - 2))
+            bias_BC = (self.times_B[:, None] * layer.bias).to(x.dtype)
+            out = out + bias_BC.view(*out.shape[:2], *[1] * (out.dim() - 2))
         self.left.append(out)
         return out.detach()
 
@@ -82,7 +84,7 @@ class Slopes:
         self.logits_B = logits_B.detach()
         self.images_BCHW, *self.leaving = torch.autograd.grad(logits_B.sum(), [self.at, *self.trace.left])
 
-    def gradient(self, parameters: Iterable[nn.Parameter], loss_B: Tensor, penalty: float) -> list[Tensor]:
+    def gradient(self, parameters: Iterable[nn.Parameter], loss_B: Tensor, penalty: float | Tensor) -> list[Tensor]:
         """In the parameters, of Σ loss_B D(x) + penalty / 2 Σ ‖∇D(x)‖²; `loss_B` is a loss's slope in the logits."""
         held = Held(self.trace, loss_B)
         with torch.no_grad():

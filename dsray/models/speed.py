@@ -1,12 +1,16 @@
 """What makes a step faster on an NVIDIA GPU and leaves it the same step, up to rounding; steps run as CUDA graphs."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from dsray.models.flat import Number
+
+Made = TypeVar("Made")
 
 _WARM = 3  # calls as they come before one is recorded: libraries choose and allocate in them
 _GRAPHS = 4  # shapes of inputs, beyond which calls run as they come
@@ -29,6 +33,30 @@ def best(device: str) -> Speed:
     return Speed(half=on, channels_last=True, search=on, fused=on, graphs=on)
 
 
+def numbers(dials: Sequence[Number]) -> Tensor:
+    """What a step's schedules set, as an input of the step."""
+    return torch.tensor(dials, dtype=torch.float64)
+
+
+def dialled(numbers_K: Tensor) -> list[Number]:
+    """The same inside the step: tensors where CUDA has recorded it and they change between replays, else floats."""
+    return numbers_K.tolist() if numbers_K.is_cpu else list(numbers_K.float().unbind())
+
+
+class Ahead(Generic[Made]):
+    """What the host makes for a step, made while the device is busy with the step before where that was expected."""
+
+    def __init__(self, make: Callable[..., Made]) -> None:
+        self.make = make
+        self.kept: dict[tuple[int, ...], Made] = {}
+
+    def __call__(self, *key: int) -> Made:
+        return self.kept.pop(key) if key in self.kept else self.make(*key)
+
+    def expect(self, *key: int) -> None:
+        self.kept = {key: self.make(*key)}
+
+
 class Recorded(nn.Module):
     """A function of tensors. With `on`, CUDA records it, once for each shape of its inputs, and replays it as a graph.
 
@@ -39,11 +67,12 @@ class Recorded(nn.Module):
     def __init__(self, function: Callable[..., Tensor], device: str, on: bool) -> None:
         super().__init__()
         self.function, self.device, self.on = function, device, on
+        self.attempt = 0  # a training that broke tries again: what was recorded is not that
         self.calls: dict[Any, int] = {}
         self.graphs: dict[Any, tuple[Any, tuple[Tensor, ...], Tensor]] = {}
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        shapes = tuple((x.shape, x.dtype) for x in inputs)
+        shapes = (self.attempt, *((x.shape, x.dtype) for x in inputs))
         if not self.on or (shapes not in self.graphs and len(self.graphs) == _GRAPHS):
             return self.function(*inputs)
         if self.calls.setdefault(shapes, 0) < _WARM:
@@ -63,11 +92,11 @@ class Recorded(nn.Module):
         return found.clone()
 
     def _aside(self, *inputs: Tensor) -> Tensor:
-        """A run on another stream than the default one, as a recording will be."""
+        """A run on another stream than the default one, on inputs that lie on the device, as a recording will be."""
         here, side = torch.cuda.current_stream(self.device), torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         side.wait_stream(here)
         with torch.cuda.stream(side):
-            found = self.function(*inputs)
+            found = self.function(*(x.to(self.device) for x in inputs))
         here.wait_stream(side)
         return found
 

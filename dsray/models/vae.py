@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dsray import rng
-from dsray.models import losses, prior
+from dsray.models import losses, prior, speed
 from dsray.models.configs import VAE_PRESETS, VaeConfig
 from dsray.models.draw import Places, loaded
 from dsray.models.feed import Feed, to_float
-from dsray.models.flat import Flat, Reduce, follow, named
+from dsray.models.flat import Flat, Reduce, named, towards
+from dsray.models.loop import alone
 from dsray.models.nets import Painter, Reader, seeded
+from dsray.models.speed import Ahead, Recorded, Speed
 
 Config = VaeConfig
 PRESETS = VAE_PRESETS
@@ -72,36 +74,57 @@ class Vae(nn.Module):
 class Training:
     """Steps of the negative ELBO; all is a function of (seed, step, place in the batch)."""
 
-    def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int) -> None:
+    def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int, pace: Speed | None = None) -> None:
         self.config, self.feed, self.shape, self.classes = config, feed, shape, classes
+        self.pace = pace or speed.best(feed.device)
         self.batch = config.batch
         self.steps = -(-config.images // config.batch)
         self.net = seeded(feed.seed, Vae, config, shape, classes).to(feed.device)
-        self.flat = Flat(self.net, 0.9, config.beta2)
+        self.flat = Flat(self.net, 0.9, config.beta2, self.pace.fused)
         self.average_P = self.flat.vector_P.clone()
+        self.ahead = Ahead(self.inputs)
+        self.recorded = Recorded(lambda *inputs: self.compute(1, alone, *inputs), feed.device, self.pace.graphs)
 
     def step(self, step: int, rank: int, world: int, reduce: Reduce) -> dict[str, float]:
+        inputs = self.ahead(step, rank, world)
+        told_T = self.recorded(*inputs) if world == 1 else self.compute(world, reduce, *inputs)
+        if self.pace.graphs:
+            self.ahead.expect(step + 1, rank, world)
+        nll, kl, variance = told_T.tolist()
+        return {"loss": nll + kl, "nll": nll, "kl": kl, "sigma": variance**0.5}
+
+    def inputs(self, step: int, rank: int, world: int) -> tuple[Tensor, ...]:
+        """Noise, real images, classes, and what schedules set."""
         config, share = self.config, step / self.steps
         places_B = self.feed.places(step, rank, world)
-        real, class_B = self.feed.rows(places_B)
-        weight = world / self.batch  # so that the mean over ranks is the mean over the global batch
+        rate = losses.cosine(config.rate_start, config.rate_end, share)
+        dials = step, rate, min(1.0, share / config.warm_up), towards(self.batch, config.ema_images, share)
+        return self.feed.noise(places_B, config.latent), *self.feed.rows(places_B), speed.numbers(dials)
 
-        mean_BZ, log_variance_BZ = self.net.encode(real)
-        z_BZ = mean_BZ + (0.5 * log_variance_BZ).exp() * self.feed.noise(places_B, config.latent)
-        error = real - self.net.decode(z_BZ, class_B)
+    def compute(
+        self, world: int, reduce: Reduce, noise_BZ: Tensor, real: Tensor, class_B: Tensor, numbers_K: Tensor
+    ) -> Tensor:
+        """The step on the device, without a word to the host: nats of error and KL, and σ² [3]."""
+        step, rate, warmth, pull = speed.dialled(numbers_K)
+        weight = world / self.batch  # so that the mean over ranks is the mean over the global batch
+        with torch.autocast(real.device.type, torch.bfloat16, self.pace.half, cache_enabled=False):
+            mean_BZ, log_variance_BZ = (x.float() for x in self.net.encode(real))
+            z_BZ = mean_BZ + (0.5 * log_variance_BZ).exp() * noise_BZ
+            error = real - self.net.decode(z_BZ, class_B).float()
         kl_Z = losses.kl_to_standard_normal(mean_BZ, log_variance_BZ).sum(0) * weight
         # σ² and the KL of each dimension belong to the global batch: every rank must see the same
         mine = torch.cat([error.detach().square().mean((1, 2, 3)).sum()[None] * weight, kl_Z.detach()])
         all_ranks = reduce(mine)
         variance, all_kl_Z = all_ranks[0].clamp_min(_LEAST_VARIANCE), all_ranks[1:]
         reconstruction = losses.gaussian_nll(error, variance).sum() * weight
-        counted_Z = (all_kl_Z > config.free_nats).float()  # below it a dimension is free
-        loss = reconstruction + min(1.0, share / config.warm_up) * (kl_Z * counted_Z).sum()
+        counted_Z = (all_kl_Z > self.config.free_nats).float()  # below it a dimension is free
+        loss = reconstruction + warmth * (kl_Z * counted_Z).sum()
 
-        gradient_P, (nll, kl) = self.flat.gradient(loss, [reconstruction, kl_Z.sum()], reduce)
-        self.flat.update(gradient_P, losses.cosine(config.rate_start, config.rate_end, share), step)
-        follow(self.average_P, self.flat.vector_P, self.batch, config.ema_images, share)
-        return {"loss": nll + kl, "nll": nll, "kl": kl, "sigma": float(variance) ** 0.5}
+        both = reduce(self.flat.slope(loss, [reconstruction, kl_Z.sum()]))
+        self.flat.update(both[:-2], rate, step)
+        with torch.no_grad():
+            self.average_P.lerp_(self.flat.vector_P, pull)
+        return torch.cat([both[-2:], variance[None]])
 
     def state(self) -> dict[str, Tensor]:
         return {**self.flat.state("net"), "average": self.average_P}
@@ -138,12 +161,18 @@ class Training:
 
 
 def start(
-    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
+    config: Config,
+    images_NHWC: NDArray[np.uint8],
+    labels_N: NDArray[np.int64],
+    classes: int,
+    seed: int,
+    device: str,
+    pace: Speed | None = None,
 ) -> Training:
     """A training before its first step. Pixels are uint8; labels are below `classes`."""
     feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
     height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes)
+    return Training(config, feed, (height, width, channels), classes, pace)
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:

@@ -10,9 +10,10 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
 
 
-def test_it_is_torchs_adam():
+@pytest.mark.parametrize("fused", [False, True])
+def test_it_is_torchs_adam(fused):
     ours, theirs = net(), net()
-    flat = Flat(ours, 0.0, 0.99)
+    flat = Flat(ours, 0.0, 0.99, fused)
     adam = torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.0, 0.99))
     for step in range(20):
         x = torch.randn(16, 4)
@@ -60,3 +61,13 @@ def test_the_average_goes_half_the_way_in_a_half_life():
     for _ in range(10):
         follow(average, target, images=10, half_life=100, share=1.0)
     torch.testing.assert_close(average, torch.full((3,), 0.5))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_numbers_on_the_device_are_those_of_the_host(fused):
+    by_float, by_tensor = Flat(net(), 0.0, 0.9, fused), Flat(net(), 0.0, 0.9, fused)
+    for step, beta2 in enumerate((0.9, 0.95, 0.99)):
+        gradient = torch.randn_like(by_float.vector_P)
+        by_float.update(gradient, 0.01, step, beta2)
+        by_tensor.update(gradient, *torch.tensor([0.01, step, beta2]).unbind())
+    torch.testing.assert_close(by_tensor.vector_P, by_float.vector_P, rtol=1e-4, atol=1e-6)

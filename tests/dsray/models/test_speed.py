@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dsray.models.speed import Recorded, Speed, best
+from dsray.models import speed
+from dsray.models.speed import Ahead, Recorded, Speed, best
 
 
 def test_a_cpu_gets_nothing_that_rounds_and_cuda_gets_everything():
@@ -87,3 +88,25 @@ def test_what_cannot_be_recorded_goes_on_after_a_warning(recorder, monkeypatch):
         for _ in range(6):
             recorded(torch.ones(2))
     assert state.tolist() == [6.0, 6.0]
+
+
+def test_another_attempt_is_recorded_anew(recorder):
+    recorded, _ = recorder
+    for attempt in (0, 0, 0, 0, 1, 1, 1, 1):
+        recorded.attempt = attempt
+        recorded(torch.ones(2))
+    assert len(recorded.graphs) == 2
+
+
+def test_what_is_expected_is_made_ahead_and_once():
+    made = []
+    ahead = Ahead(lambda step, rank: made.append(step) or step)
+    assert ahead(0, 0) == 0
+    ahead.expect(1, 0)
+    assert made == [0, 1] and ahead(1, 0) == 1 and made == [0, 1]
+    ahead.expect(2, 0)
+    assert ahead(7, 0) == 7 and ahead(1, 0) == 1 and made == [0, 1, 2, 7, 1]
+
+
+def test_schedules_reach_a_step_as_floats():
+    assert speed.dialled(speed.numbers([3, 0.1])) == [3.0, 0.1]

@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from dsray.models import draw, loop, vae
+from dsray.models.speed import Speed
 
 
 def fitted(bars, **changes):
@@ -60,3 +62,13 @@ def test_what_lies_under_the_free_nats_costs_nothing(bars):
         vectors.append(training.flat.vector_P)
     torch.testing.assert_close(vectors[0], vectors[1])
     assert not torch.allclose(vectors[0], vectors[2])
+
+
+def test_half_precision_and_one_kernel_make_the_same_step_up_to_rounding(bars):
+    config = vae.PRESETS["tiny"]
+    plain, half, fused = (
+        vae.start(config, *bars, 3, 1, "cpu", pace).step(0, 0, 1, loop.alone)
+        for pace in (Speed(), Speed(half=True), Speed(fused=True))
+    )
+    assert fused == plain
+    assert half != plain and half == pytest.approx(plain, rel=0.05)

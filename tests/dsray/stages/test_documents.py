@@ -1,13 +1,16 @@
 """documents: the numbers that a release says of itself."""
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
-from dsray.stages.documents import _of_class, counts, recipe_text
+from dsray.stages import train
+from dsray.stages.checkpoints import packed
+from dsray.stages.documents import _of_class, _private, counts, recipe_text
 from dsray.stages.select import by_count
-from dsray.stages.step import balance
+from dsray.stages.step import Step, balance
 
 
 def receipt(name: str, rows: int) -> Receipt:
@@ -50,3 +53,17 @@ def test_the_recipe_in_a_report_is_one_that_runs():
 
     digits = recipe.load(Path("recipes/digits.yaml"))
     assert recipe.parse(recipe_text(digits)) == digits
+
+
+def test_what_a_private_model_spent_is_read_from_its_weights_when_it_is_trained():
+    weights = {f"private.{name}": torch.tensor(value, dtype=torch.float64)
+               for name, value in (("epsilon", 9.75), ("delta", 1e-5), ("sigma", 0.5))}  # fmt: skip
+    data = packed({"net.weight": torch.ones(2), **weights})
+    merf, gan = (Step(f"train {name}", "train", 1, {"architecture": name}, []) for name in ("merf", "gan"))
+    spent = train._private(merf, data)
+    assert spent["epsilon"] == 9.75 and "Gaussian" in spent["accountant"] and train._private(gan, data) is None
+    made = {
+        "train merf": merf.manifest([], {}, {"private": spent}),
+        "train gan": gan.manifest([], {}, {"private": None}),
+    }
+    assert [(one.model, one.delta) for one in _private(made)] == [("merf", 1e-5)]
