@@ -157,7 +157,7 @@ def measure(sizes: Sizes, device: str, data: Path) -> list[str]:
     speed = bench.training(what, begin, gan, list(WORDS), 800)
     seen = max(gan.batch, int(speed * sizes.budget))  # schedules end with the budget; so short, nothing is overfitted
     config = replace(gan, images=seen, burn_in=seen, ema_images=seen / 50, augment=0.0)
-    weights = loop.train(r3gan.start(config, images, labels, CLASSES, 1, device), checkpoints=1)
+    weights = loop.train(r3gan.start(config, images, labels, CLASSES, 1, device))
     bench.sampling(what, config, weights, ("channels_last", "half", "graphs"))
     if real:
         bench.fid(images, config, weights)

@@ -300,6 +300,9 @@ class Training:
             return images_BCHW
         return adaptive.augment(images_BCHW, draws_BD, p, self.config.mirrors, self.config.turns)
 
+    def collapsed(self, told: dict[str, float]) -> bool:
+        return losses.speechless(told["d_loss"], told["r2"])
+
     def state(self) -> dict[str, Tensor]:
         networks = {**self.g.state("generator"), **self.d.state("discriminator")}
         return {**networks, "average": self.average_P, "augment.p": self.p}

@@ -106,8 +106,8 @@ def test_killed_and_resumed_is_bit_equal():
     def save_state(step, state):
         kept[step] = {name: tensor.clone() for name, tensor in state.items()}
 
-    whole = loop.train(begin("inpaint", 32 * 4)[1], save=save_state, checkpoints=2)
-    again = loop.train(begin("inpaint", 32 * 4)[1], saved=(2, kept[2]))
+    whole = loop.train(begin("inpaint", 32 * 4)[1], save=save_state)
+    again = loop.train(begin("inpaint", 32 * 4)[1], saved=lambda: [(2, kept[2])])
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
