@@ -91,9 +91,7 @@ class Training:
         return dict(zip(("d_loss", "r1", "r2", "g_loss"), told_d + told_g, strict=True))
 
     def collapsed(self, told: dict[str, float]) -> bool:
-        """The discriminator is flat around the generator's images, or tells all pairs apart beyond doubt: its slope,
-        all that the generator learns from, says nothing. R2 is about 0.2 at the start of a training."""
-        return told["r2"] < 1e-8 or told["d_loss"] < 1e-4
+        return losses.speechless(told["d_loss"], told["r2"])
 
     def state(self) -> dict[str, Tensor]:
         return {**self.g.state("generator"), **self.d.state("discriminator"), "average": self.average_P}

@@ -143,7 +143,7 @@ def train(
                 said_at, said = now, done
             if rank == 0 and save and (done in stops or now - kept_at >= _KEEP_S):
                 weights = training.weights() if show and done in shown else None
-                shows = partial(show, done, weights) if show and weights is not None else None
+                shows = partial(show, done, copied(weights)()) if show and weights is not None else None
                 behind.do(_keeping(done, copied({**training.state(), MARK: past.mark()}), save, shows))
                 said_at = kept_at = clock()  # saving is not training
     return weights if weights is not None else training.weights()

@@ -17,6 +17,12 @@ def relativistic_g_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
     return F.softplus(real_B - fake_B)
 
 
+def speechless(d_loss: float, r2: float) -> bool:
+    """Whether a relativistic discriminator is flat around the generator's images, or tells all pairs apart beyond
+    doubt: its slope, all that a generator learns from, says nothing. R2 is about 0.2 at the start of a training."""
+    return r2 < 1e-8 or d_loss < 1e-4
+
+
 def classic_d_loss(real_B: Tensor, fake_B: Tensor) -> Tensor:
     """-log σ(D(x)) - log(1 - σ(D(G(z)))) of each pair [B] (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1)."""
     return F.softplus(-real_B) + F.softplus(fake_B)

@@ -301,8 +301,7 @@ class Training:
         return adaptive.augment(images_BCHW, draws_BD, p, self.config.mirrors, self.config.turns)
 
     def collapsed(self, told: dict[str, float]) -> bool:
-        """The discriminator's slope, all that the generator learns from, says nothing (as in `gan`)."""
-        return told["r2"] < 1e-8 or told["d_loss"] < 1e-4
+        return losses.speechless(told["d_loss"], told["r2"])
 
     def state(self) -> dict[str, Tensor]:
         networks = {**self.g.state("generator"), **self.d.state("discriminator")}
