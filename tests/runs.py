@@ -52,6 +52,11 @@ class Silent:
         self.steps.append((step, reused))
 
 
+def busy(line: str) -> bool:
+    """Is it the command line of a Ray worker in a task of ours? Ray's own processes and actors begin with a capital."""
+    return re.match(r"ray::[a-z_]", line) is not None
+
+
 @contextmanager
 def lake(folder: Path) -> Iterator:
     from dsray.lake.session import opened

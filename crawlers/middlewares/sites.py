@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from scrapy import Request
+from scrapy import Request, signals
 from scrapy.http.request import NO_CALLBACK
 
 from crawlers.frontier import ASKED
@@ -41,7 +41,9 @@ class SitesMiddleware:
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
-        return cls(crawler)
+        sites = cls(crawler)
+        crawler.signals.connect(sites.answered, signals.response_downloaded)
+        return sites
 
     async def process_request(self, request: Request) -> None:
         if SITE_FILE in request.meta:
@@ -127,6 +129,13 @@ class SitesMiddleware:
             self.files[origin, name] = file
             self.news.append(file)
         return file
+
+    def answered(self, request: Request) -> None:
+        """A Crawl-delay begins with the answer: a request that was long on its way has not the next at its heels."""
+        assert self.crawler.engine
+        slot = self.crawler.engine.downloader.slots.get(request.meta.get("download_slot", ""))
+        if slot is not None and slot.concurrency == 1:
+            slot.lastseen = time.monotonic()
 
     def _slow_down(self, request: Request, delay: float) -> None:
         """Asks the host no more often than its Crawl-delay, and not at once: a process before us may just have."""

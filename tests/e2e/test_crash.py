@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dsray.lake import manifests
-from runs import dsray, lake, release_bytes
+from runs import busy, dsray, lake, release_bytes
 
 KILLS = 2
 
@@ -86,7 +86,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(built, recipe_file, tmp
 def _is_busy_worker(process: psutil.Process) -> bool:
     """A Ray worker in a task of ours, or the crawl's child."""
     line = line_of(process)
-    return "crawlers.fetch" in line or (line.startswith("ray::") and "IDLE" not in line and "Mailbox" not in line)
+    return "crawlers.fetch" in line or busy(line)
 
 
 def test_ctrl_c_stops_at_once_with_one_sentence_and_leaves_nothing(recipe_file, tmp_path):
