@@ -14,7 +14,7 @@ place taken, while here the driver ends with the controller, and all with the dr
 
 class Trainer(DataParallelTrainer):
     """Workers that are started, watched, replaced and resized. They find each other by themselves: without Ray's torch
-    backend neither the driver nor the controller imports torch, another 2.8 s each."""
+    backend the controller does not import torch, another 2.8 s."""
 
     def _create_default_callbacks(self) -> list[Any]:
         return [c for c in super()._create_default_callbacks() if type(c).__name__ not in _UNUSED]

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsray import rng
 from dsray.errors import DsrayError
 from dsray.models import losses
 from dsray.models.configs import DPGAN_PRESETS, DpganConfig, GanConfig
-from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed, to_float
+from dsray.models.draw import loaded, normal
+from dsray.models.feed import Feed, starting, to_float
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.gan import Discriminator, Generator
 from dsray.models.nets import seeded
@@ -137,20 +135,8 @@ class Training:
         return float(self.accountant.get_epsilon(self.config.delta)) if self.accountant.history else 0.0
 
 
-def start(
-    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`. Raises DsrayError."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes)
-
-
-def latents(
-    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
-) -> NDArray[np.float64]:
-    """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
-    return truncation * rng.normal(seed, "dpgan sample", indices_N.astype(np.uint64), draws=config.latent)
+start = starting(Training)
+latents = normal("dpgan sample")
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:

@@ -1,5 +1,6 @@
 """Latents → images: a row's bytes depend on its own latent and class, never on the rows it is sampled with."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from dsray import rng
 
 Places = NDArray[np.int64]
 
@@ -70,3 +73,15 @@ def loaded(net: nn.Module, weights: dict[str, Tensor], device: str) -> nn.Module
     """`net` with the weights that are its own, ready to sample."""
     net.load_state_dict({name: weights[name] for name in net.state_dict()})
     return net.to(device).eval()
+
+
+def normal(name: str) -> Callable[..., NDArray[np.float64]]:
+    """`latents` of an architecture that draws them from N(0, 1), under a name of its own."""
+
+    def latents(
+        config: Any, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
+    ) -> NDArray[np.float64]:
+        """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
+        return truncation * rng.normal(seed, name, indices_N.astype(np.uint64), draws=config.latent)
+
+    return latents

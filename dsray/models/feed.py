@@ -1,6 +1,8 @@
 """What a step trains on: a function of (seed, step, place in the batch). Resumed or resized runs see the same."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from dsray import rng
 
 Places = NDArray[np.int64]
+Training = TypeVar("Training")
 
 
 class Feed:
@@ -96,3 +99,17 @@ def noise(seed: int, name: str, indices_B: Places, draws: int, device: str) -> T
 def to_float(images: Tensor) -> Tensor:
     """uint8 → [-1, 1]."""
     return images.float() / 127.5 - 1.0
+
+
+def starting(begin: Callable[..., Training]) -> Callable[..., Training]:
+    """An architecture's `start`, of what trains it: begin(config, feed, (height, width, channels), classes, ...)."""
+
+    def start(
+        config: Any, images_NHWC: NDArray[np.uint8], labels_N: Places, classes: int, seed: int, device: str, *more: Any
+    ) -> Training:
+        """A training before its first step. Pixels are uint8; labels are below `classes`."""
+        feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
+        height, width, channels = images_NHWC.shape[1:]
+        return begin(config, feed, (height, width, channels), classes, *more)
+
+    return start

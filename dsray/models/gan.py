@@ -5,16 +5,13 @@ class. It enters the generator as an embedding beside the noise, the discriminat
 What samples is the running average of the generator (arXiv:1710.10196); schedules depend on the images seen alone.
 """
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsray import rng
 from dsray.models import losses
 from dsray.models.configs import GAN_PRESETS, GanConfig
-from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed
+from dsray.models.draw import loaded, normal
+from dsray.models.feed import Feed, starting
 from dsray.models.flat import Flat, Reduce, averaged, follow, named
 from dsray.models.nets import Painter, Reader, seeded
 from dsray.models.slopes import PLAIN, Pass, Slopes
@@ -108,20 +105,8 @@ class Training:
         return {**named(self.generator, self.average_P), **judge, "shape": shape}
 
 
-def start(
-    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes)
-
-
-def latents(
-    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
-) -> NDArray[np.float64]:
-    """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
-    return truncation * rng.normal(seed, "gan sample", indices_N.astype(np.uint64), draws=config.latent)
+start = starting(Training)
+latents = normal("gan sample")
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:

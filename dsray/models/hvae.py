@@ -18,7 +18,7 @@ from dsray import rng
 from dsray.models import logistic, losses
 from dsray.models.configs import HVAE_PRESETS, HvaeConfig
 from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed, noise, to_float
+from dsray.models.feed import Feed, noise, starting, to_float
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import GAIN, SLOPE, Block, conv, linear, seeded, sizes, widths
 
@@ -178,13 +178,7 @@ class Training:
         return {**named(self.net, self.average_P), "shape": torch.tensor([*self.shape, self.classes])}
 
 
-def start(
-    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes)
+start = starting(Training)
 
 
 @torch.no_grad()

@@ -8,16 +8,14 @@ with the biased one a generator is paid for making all rows alike. Neighbours di
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsray import rng
 from dsray.errors import DsrayError
 from dsray.models import losses
 from dsray.models.configs import MERF_PRESETS, MerfConfig
-from dsray.models.draw import Places, loaded
+from dsray.models.draw import loaded, normal
 from dsray.models.embedding import Embedding
-from dsray.models.feed import Feed
+from dsray.models.feed import Feed, starting
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import Painter, seeded
 from dsray.models.noise import noised, secret
@@ -145,21 +143,8 @@ class Training:
         return zeros_KF.index_add(0, class_B, waves_BF)
 
 
-def start(
-    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`. Raises DsrayError,
-    RecipeError."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes)
-
-
-def latents(
-    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
-) -> NDArray[np.float64]:
-    """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
-    return truncation * rng.normal(seed, "merf sample", indices_N.astype(np.uint64), draws=config.latent)
+start = starting(Training)
+latents = normal("merf sample")
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:

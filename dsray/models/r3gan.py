@@ -8,17 +8,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dsray import rng
 from dsray.models import adaptive, losses, speed
 from dsray.models.configs import R3GAN_PRESETS, R3ganConfig
-from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed
+from dsray.models.draw import loaded, normal
+from dsray.models.feed import Feed, starting
 from dsray.models.flat import Flat, Number, Reduce, named
 from dsray.models.loop import alone
 from dsray.models.nets import GAIN, Level, linear, seeded
@@ -219,7 +216,8 @@ def dials(config: Config, step: int) -> Dials:
 class Training:
     """Alternating steps of discriminator and generator; all is a function of (seed, step, place in the batch)."""
 
-    def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int, pace: Speed) -> None:
+    def __init__(self, config: Config, feed: Feed, shape: Shape, classes: int, pace: Speed | None = None) -> None:
+        pace = pace or speed.best(feed.device)
         self.config, self.feed, self.shape, self.classes, self.pace = config, feed, shape, classes, pace
         self.batch = config.batch
         self.steps = -(-config.images // config.batch)
@@ -342,26 +340,8 @@ def _sum(terms: Iterator[Tensor]) -> Tensor:
     return total
 
 
-def start(
-    config: Config,
-    images_NHWC: NDArray[np.uint8],
-    labels_N: NDArray[np.int64],
-    classes: int,
-    seed: int,
-    device: str,
-    pace: Speed | None = None,
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes, pace or speed.best(device))
-
-
-def latents(
-    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
-) -> NDArray[np.float64]:
-    """[N, Z] standard normal, keyed by seed and index, times `truncation`."""
-    return truncation * rng.normal(seed, "r3gan sample", indices_N.astype(np.uint64), draws=config.latent)
+start = starting(Training)
+latents = normal("r3gan sample")
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str, pace: Speed | None = None) -> nn.Module:

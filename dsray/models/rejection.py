@@ -119,8 +119,8 @@ def realness(judge: nn.Module, images_NHWC: Images, index_N: Places, class_N: Pl
     """[N]: the discriminator's logit plus an exponential variate, keyed by seed and index.
 
     Keeping those above a threshold t is keeping each with the chance min(1, exp(logit - t)): discriminator rejection
-    sampling (Azadi et al., arXiv:1810.06758). The logit is the log of real over generated density, up to a constant,
-    so rejection brings the distribution nearer to the real one, where the greatest logits alone would narrow it.
+    sampling (Azadi et al., arXiv:1810.06758), which is exact where the logit is the log of real over generated density,
+    up to a constant.
     """
     logits = []
     for low in range(0, len(images_NHWC), _JUDGED):

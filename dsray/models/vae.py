@@ -20,7 +20,7 @@ from dsray import rng
 from dsray.models import losses, prior, speed
 from dsray.models.configs import VAE_PRESETS, VaeConfig
 from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed, to_float
+from dsray.models.feed import Feed, starting, to_float
 from dsray.models.flat import Flat, Reduce, named, towards
 from dsray.models.loop import alone
 from dsray.models.nets import Painter, Reader, seeded
@@ -160,19 +160,7 @@ class Training:
         return prior.padded(prior.fit(z_ND, components, seed, steps=_EM_STEPS), config.components)
 
 
-def start(
-    config: Config,
-    images_NHWC: NDArray[np.uint8],
-    labels_N: NDArray[np.int64],
-    classes: int,
-    seed: int,
-    device: str,
-    pace: Speed | None = None,
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes, pace)
+start = starting(Training)
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:

@@ -8,14 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dsray import rng
 from dsray.models import flow, losses, vae
 from dsray.models.configs import VAEFLOW_PRESETS, VaeFlowConfig
-from dsray.models.draw import Places, loaded
-from dsray.models.feed import Feed
+from dsray.models.draw import Places, loaded, normal
+from dsray.models.feed import Feed, starting
 from dsray.models.flat import Flat, Reduce, follow, named
 from dsray.models.nets import seeded
 
@@ -109,20 +108,8 @@ class Training:
         return {**decoder, **carry, "shape": torch.tensor([*self.shape, self.classes])}
 
 
-def start(
-    config: Config, images_NHWC: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int, seed: int, device: str
-) -> Training:
-    """A training before its first step. Pixels are uint8; labels are below `classes`."""
-    feed = Feed(images_NHWC, labels_N, config.batch, seed, device)
-    height, width, channels = images_NHWC.shape[1:]
-    return Training(config, feed, (height, width, channels), classes)
-
-
-def latents(
-    config: Config, weights: dict[str, Tensor], labels_N: Places, indices_N: Places, seed: int, truncation: float = 1.0
-) -> NDArray[np.float64]:
-    """[N, Z] the flow's noise: standard normal, keyed by seed and index, times `truncation`."""
-    return truncation * rng.normal(seed, "vaeflow sample", indices_N.astype(np.uint64), draws=config.latent)
+start = starting(Training)
+latents = normal("vaeflow sample")
 
 
 def painter(config: Config, weights: dict[str, Tensor], device: str) -> nn.Module:

@@ -128,7 +128,7 @@ def lockstep(name, bars, world, keywords=dict, **changes):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, 3, 4])
 def test_workers_in_lockstep_make_what_one_makes(name, world, bars):
     _, alone = begin(name, bars, rate_start=1e-4, rate_end=1e-4)
     loop.train(alone)

@@ -20,6 +20,7 @@ from dsray.errors import DsrayError
 from dsray.lake import shards
 from dsray.lake.store import open_store
 from dsray.models import gan
+from dsray.models.feed import starting
 from dsray.stages import train, trainset
 from dsray.stages.checkpoints import Checkpoints
 from dsray.stages.samples import counts, sample_table
@@ -128,7 +129,7 @@ class Breaking(gan.Training):
 
 
 def test_a_training_that_breaks_goes_back_and_says_so_everywhere(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(gan, "Training", Breaking)
+    monkeypatch.setattr(gan, "start", starting(Breaking))
     job = job_of(store, "gan", "a" * 64)
     heard = alone(job)
     turn = {"step": 12, "to": 10, "why": "d_loss is nan"}
