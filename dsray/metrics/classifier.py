@@ -50,17 +50,19 @@ class Classifier(nn.Module):
         return self.head(self.body(x))  # type: ignore[no-any-return]  # nn.Module is untyped
 
 
-def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int) -> Classifier:
-    """A classifier after a fixed number of steps, whatever the number of rows: what is compared has equal budgets."""
+def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int, steps: int = 0) -> Classifier:
+    """A classifier after a fixed number of steps (STEPS if nothing is said), whatever the number of rows: what is
+    compared has equal budgets."""
+    steps = steps or STEPS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Classifier(images_NHWC.shape[3], classes)
     images, labels = _tensor(images_NHWC), torch.from_numpy(np.asarray(labels_N, np.int64))
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
-    order = _order(len(labels), seed)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    order = _order(len(labels), seed, steps)
     net.train()
-    for step in range(STEPS):
+    for step in range(steps):
         rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
         loss = F.cross_entropy(net(_scaled(images[rows])), labels[rows], label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
@@ -92,8 +94,8 @@ def _batches(images_NHWC: Images) -> list[Tensor]:
     return [_scaled(part) for part in torch.split(images, _EVALUATE)]
 
 
-def _order(count: int, seed: int) -> NDArray[np.int64]:
-    epochs = -(-STEPS * BATCH // count)
+def _order(count: int, seed: int, steps: int) -> NDArray[np.int64]:
+    epochs = -(-steps * BATCH // count)
     return np.concatenate([rng.permutation(seed, "classifier", count, epoch) for epoch in range(epochs)])
 
 

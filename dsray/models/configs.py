@@ -160,7 +160,7 @@ class DpganConfig:
 
 GAN_PRESETS = {
     "tiny": GanConfig(images=640, batch=32, latent=16, width=16, embedding=8),
-    "quick": GanConfig(images=30_000, batch=32, gamma_start=0.3, gamma_end=0.03),
+    "quick": GanConfig(images=60_000, batch=32, width=32, gamma_start=0.3, gamma_end=0.03),
 }
 DCGAN_PRESETS = {
     "tiny": DcganConfig(images=640, batch=32, latent=16, width=16),
