@@ -14,7 +14,8 @@ demo: $(VENV)/demo ## build a dataset from a local web gallery (about 6 minutes 
 
 test: $(VENV)/test ## lint, types, import contracts and all tests
 	$(MAKE) --no-print-directory -j2 check fast
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "inline and not soak" tests/e2e
+	$(BIN)/python -m pytest -m "not inline and not soak" tests/e2e
 
 check: $(VENV)/test ## fast: lint, types, import contracts
 	$(BIN)/ruff check .
@@ -24,6 +25,9 @@ check: $(VENV)/test ## fast: lint, types, import contracts
 
 fast: $(VENV)/test ## the unit tests only
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e
+
+soak: $(VENV)/test ## the tests that take hours: every crash, a hundred kills, ten thousand changes
+	$(BIN)/python -m pytest -m soak -s --timeout 14400
 
 bench: $(VENV)/test $(VENV)/bench ## measure the figures of benchmarks/ against their baselines
 	$(BIN)/python -m benchmarks

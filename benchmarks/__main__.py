@@ -18,7 +18,10 @@ BASELINES = HERE.parent / ".venv" / "bench-env"
 """An environment with the optional baselines, made by `make bench`."""
 BASELINED = ("augment", "data_plane_ray")
 """The figures that need it; the others see our own packages only."""
-PARTS = ("__init__", "__main__", "cifar", "generative_pythae", "gpu", "gpu_rates", "mnist", "protocol", "server")
+PARTS = (
+    "__init__", "__main__", "cifar", "generative_pythae", "gpu", "gpu_rates", "mnist", "protocol", "scale", "server",
+    "simulated",
+)  # fmt: skip
 FIGURES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in PARTS)
 
 

@@ -4,9 +4,10 @@ Each is trained on the 60,000 digits by two threads and makes 500 rows of each d
 real rows compares them with 5,000 test digits (FD, KID, coverage; the floor is 5,000 training digits against these); a
 classifier that learns from them is asked for the 10,000 test digits (TSTR), beside one that learned from 5,000 real
 rows (TRTR). Whether real and synthetic rows together teach more than the real ones alone is asked of classifiers that
-learn nearly four times as long: after the 400 steps of a build each of twice as many rows was seen half as often, and
-the answer is about the steps. Of pythae's samplers the one of the least FD counts. The seconds are those
-really used: our VAE's mixture is fitted within them, pythae's samplers after them.
+learn nearly four times as long: after the 400 steps of a build each of twice as many rows was seen half as often. Of
+pythae's samplers the one of the least FD counts. The seconds are those really used: our VAE's mixture is fitted and the
+classifier of `reject.classifier`, by which our rows are chosen, learns within them, pythae's samplers are fitted after
+them.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from multiprocessing import get_context
@@ -35,8 +36,9 @@ AT_LEAST = {"gan quick": 0.97, "vae quick": 1.0}  # TSTR over TRTR
 BETTER = {"FD": min, "KID": min, "coverage": max, "TSTR": max}
 REAL = "real"
 ROWS, FEW = 5000, 500
-LONG = 1500  # steps: then the accuracy of 5,000 real rows has stopped to rise
+LONG = 1500  # steps of the classifiers that learn from real and synthetic rows together, and from the real ones alone
 KNOWN = 50_000  # the training digits behind these teach the network that compares, and are not compared
+SHARES = {"gan quick": 0.5, "vae quick": 0.2}  # `reject.classifier`
 THREADS = 2
 PYTHAE = Path(__file__).parent.parent / ".venv" / "pythae-env" / "bin" / "python"
 
@@ -54,9 +56,16 @@ class Run(NamedTuple):
     classifiers: int = 2  # seeds of the classifier for each seed of a model
     fitted: int = 10_000  # rows of a digit that pythae's samplers are fitted to, at most: all
     long: int = LONG
+    plain: bool = False  # rows as they come, without `reject.classifier`
 
     def file(self, model: str, seed: int, ending: str) -> Path:
-        return self.keep / f"{model.replace(' ', '-')}-{seed}-{self.seconds:g}s.{ending}"
+        share = self.share(model)
+        chosen = f"-{share:g}" if share else ""
+        return self.keep / f"{model.replace(' ', '-')}-{seed}-{self.seconds:g}s{chosen}.{ending}"
+
+    def share(self, model: str) -> float:
+        """`reject.classifier`; 0: without it."""
+        return 0.0 if self.plain else SHARES.get(model, 0.0)
 
 
 def make(run: Run, model: str, seed: int) -> None:
@@ -68,18 +77,21 @@ def make(run: Run, model: str, seed: int) -> None:
         arguments = [out, run.seconds, seed, threads, run.fitted]
         subprocess.run([str(PYTHAE), "-m", "benchmarks.generative_pythae", *map(str, arguments)], check=True)
         return
-    rows, used_s, seen = ours(*model.split(), seed, run.seconds, threads)
+    rows, used_s, seen = ours(*model.split(), seed, run.seconds, threads, run.share(model))
     unfinished = out.with_suffix(f".{os.getpid()}.npz")
     np.savez_compressed(unfinished, rows=rows, seconds=used_s, images=seen)
     unfinished.replace(out)
 
 
-def ours(family: str, preset: str, seed: int, seconds: float, threads: int) -> tuple[Images, float, int]:
-    """Rows of a preset [digits, rows, 28, 28], the seconds that it was trained and the images that it saw."""
+def ours(family: str, preset: str, seed: int, seconds: float, threads: int, share: float) -> tuple[Images, float, int]:
+    """Rows of a preset [digits, rows, 28, 28], the seconds that it was trained and the images that it saw. With a
+    `share`, `reject.classifier` chooses them."""
     import torch
 
     from dsray import models
+    from dsray.metrics import classifier
     from dsray.models import draw, loop
+    from dsray.stages.synthesize import judge_seed
 
     torch.set_num_threads(threads)
     images, labels, _, _ = mnist()
@@ -89,6 +101,11 @@ def ours(family: str, preset: str, seed: int, seconds: float, threads: int) -> t
     def start(count: int) -> Any:
         config = architecture.Config(**{**numbers, "images": count})
         return architecture.start(config, images, labels, 10, seed, "cpu")
+
+    begin = time.perf_counter()
+    net = classifier.fit(images, labels, 10, judge_seed(seed)) if share else None
+    judge_s = time.perf_counter() - begin
+    seconds -= judge_s
 
     trial, warm, step = start(10**7), 5, 0
     begin = time.perf_counter()
@@ -111,10 +128,26 @@ def ours(family: str, preset: str, seed: int, seconds: float, threads: int) -> t
             spent_s = time.perf_counter() - begin
             training.steps = step + max(0, int((seconds - ending_s - spent_s) / (spent_s / step)))
     weights = training.weights()
-    used_s = time.perf_counter() - begin
-    digits = np.arange(ROWS) % 10
-    made = draw.sample(architecture, training.config, weights, digits, np.arange(ROWS), seed, "cpu")
+    used_s = time.perf_counter() - begin + judge_s
+    made = drawn(partial(draw.sample, architecture, training.config, weights), seed, net, share)
     return made.reshape(-1, 10, 28, 28).swapaxes(0, 1), used_s, training.steps * training.batch
+
+
+def drawn(sample: Callable[..., Images], seed: int, net: Any, share: float) -> Images:
+    """As many rows of each digit, the digits in turn: the first ones, or those that `net` chooses."""
+    from dsray.metrics import classifier
+    from dsray.models import rejection
+
+    def draw(index_N: Labels, digit_N: Labels) -> Images:
+        return sample(digit_N, index_N, seed, "cpu")
+
+    def doubt(images: Images, _: Labels, digit_N: Labels) -> Any:
+        return classifier.doubt(net, images, digit_N)
+
+    digits = np.arange(ROWS) % 10
+    if not net:
+        return draw(np.arange(ROWS), digits)
+    return rejection.keep(digits, 0, share, draw, None, doubt, [], judged=True).images_NHWC
 
 
 def judge(run: Run, model: str, seed: int) -> None:
@@ -183,11 +216,14 @@ def extractor() -> tuple[Any, NDArray[np.float64]]:
     return net, classifier.features(net, test[:ROWS])
 
 
-def accuracy(test: Images, test_labels: Labels, seeds: range, images: Images, labels: Labels, steps: int = 0) -> float:
+def accuracy(
+    test: Images, test_labels: Labels, seeds: range, images: Images, labels: Labels, steps: int | None = None
+) -> float:
     """On the test digits after training on `images`: the mean over the seeds of the classifier."""
-    from dsray.metrics import utility
+    from dsray.metrics import classifier
 
-    return statistics.mean(utility.accuracy(images, labels, test, test_labels, 10, seed, steps) for seed in seeds)
+    nets = (classifier.fit(images, labels, 10, seed, steps) for seed in seeds)
+    return statistics.mean(classifier.accuracy(net, test, test_labels) for net in nets)
 
 
 def means(found: list[Scores]) -> Scores:
@@ -250,6 +286,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=150.0, help="of training, each")
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2), help="trainings at once; they share 2 threads")
+    parser.add_argument("--plain", action="store_true", help="our rows as they come, without `reject.classifier`")
     parser.add_argument("--keep", type=Path, help="where rows and scores are kept; what is there is not made again")
     options = parser.parse_args()
     if missing := lacking():
@@ -258,7 +295,8 @@ def main() -> int:
     seeds, seconds = (1, 3.0) if options.quick else (options.seeds, options.seconds)
     models = [model for pair in RIVALS.items() for model in pair]
     with tempfile.TemporaryDirectory(prefix="dsray-bench-") as folder:
-        run = Run(seconds, options.jobs, options.keep or Path(folder), *((1, 500, 400) if options.quick else ()))
+        less = {"classifiers": 1, "fitted": 500, "long": 400} if options.quick else {}
+        run = Run(seconds, options.jobs, options.keep or Path(folder), plain=options.plain or options.quick, **less)
         run.keep.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(run.jobs, get_context("spawn")) as pool:
             list(pool.map(partial(make, run), models * seeds, np.repeat(range(seeds), len(models)).tolist()))

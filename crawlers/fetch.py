@@ -10,11 +10,11 @@ import logging
 import sys
 import traceback
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from crawlers.job import Job, parse
 from crawlers.ledger import Ledger
-from crawlers.owner import confess, die_with
+from crawlers.owner import confess, die_with, leave
 from dsray.errors import DsrayError, SourceError, UnreachedError
 from dsray.lake.store import open_store
 
@@ -25,7 +25,12 @@ _PROGRESS_S = 1.0
 _PULSE_S = 0.25
 
 
-def main() -> int:
+def main() -> NoReturn:
+    leave(fetch())
+
+
+def fetch() -> int:
+    """The exit code, after the last words."""
     line = sys.stdin.buffer.readline()
     die_with(sys.stdin.buffer)
     try:
@@ -104,4 +109,4 @@ def say(news: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

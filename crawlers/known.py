@@ -1,14 +1,17 @@
 """What a crawl knows of a URL: one record, the same in memory, in a fetch list, in a log and between rounds."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from crawlers import urls
+from dsray.lake.tombstones import Tombstones
 
 PAGE, ITEM = "page", "item"
 
@@ -94,6 +97,28 @@ def records(known: pa.Table) -> Iterator[Known]:
         for row in batch.to_pylist():
             row["names"] = row["names"] or ()
             yield Known(**row)
+
+
+def holds(forgotten: Tombstones, one: Known) -> bool:
+    """Was what the record asks for forgotten, or the host that it asks?"""
+    return one.key in forgotten.crawled or forgotten.holds_host(one.host)
+
+
+def left(known: pa.Table, forgotten: Tombstones) -> pa.Table:
+    """The records without those of forgotten URLs and hosts, and those that were found on forgotten pages."""
+    keys = np.array(sorted(forgotten.crawled), np.uint64)
+    flags = np.isin(known["key"].to_numpy(), keys) | _each(known["page"], forgotten.holds_url)
+    if forgotten.hosts:
+        flags |= _each(known["host"], forgotten.holds_host) | _each(known["url"], forgotten.holds_url)
+    return known.filter(pa.array(~flags)) if flags.any() else known
+
+
+def _each(column: pa.ChunkedArray, holds: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """[N] `holds` of each value, asked once for every different one."""
+    coded = column.combine_chunks().dictionary_encode()
+    of_value = np.array([holds(value) for value in coded.dictionary.to_pylist()] + [False])
+    found: NDArray[np.bool_] = of_value[coded.indices.fill_null(len(coded.dictionary)).to_numpy()]
+    return found
 
 
 def moment(seconds: float) -> datetime:

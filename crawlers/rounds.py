@@ -58,6 +58,7 @@ class Crawl:
     def identity(self) -> str:
         """Names what recrawls have in common."""
         front = {name: self.params.get(name) for name in _FRONT}
+        front["media"] = next(iter(self.params["item"]), None)  # which field it is: keys know no order
         return keys.key("front", VERSION, front, [self.source, str(self.opted_out)])[:32]
 
     @property
@@ -106,6 +107,11 @@ def _begin(crawl: Crawl) -> dict[str, Any]:
     last, _ = refs.get(crawl.store, crawl.ref)
     base = last["last"] if last and last["last"] != crawl.root else None
     before = read_json(crawl.store, f"{base}/crawl.json") if base else None
+    if base and before is None:
+        raise Missing(
+            f"{crawl.store.url}/{base}/crawl.json is gone, which refs/{crawl.ref}.json names.",
+            "Bring it back from a copy of the lake, or delete that ref: then everything is fetched anew.",
+        )
     recrawl = before is not None and before["number"] < crawl.number
     return crawl.write(
         "begin.json",

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crawlers.known import HELD, ITEM, PAGE, Known, table
+from crawlers.known import HELD, ITEM, PAGE, Known, holds, left, table
 from crawlers.lists import batches
 from crawlers.spiders.read import API, SITEMAP
 from crawlers.update import buckets_for, split, update
 from crawlers.urls import resolve, spelt
 from dsray.errors import RecipeError
+from dsray.lake import tombstones
+from dsray.lake.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from crawlers.rounds import Crawl
@@ -24,9 +26,11 @@ def sow(crawl: "Crawl", begin: dict[str, Any]) -> dict[str, Any]:
     from crawlers import rounds
 
     base = rounds.read_json(crawl.store, f"{begin['base']}/crawl.json") if begin["base"] else None
+    forgotten = tombstones.load(crawl.store)
     before = list(rounds.tables_of(crawl.store, base["known"])) if base else [rounds.empty()]
-    listed = [table(chunk) for chunk in _chunks(_listed(crawl))]
-    starts = table(_starts(crawl.params))
+    before = [left(one, forgotten) for one in before] if forgotten else before
+    listed = [table(chunk) for chunk in _chunks(_listed(crawl, forgotten))]
+    starts = table(one for one in _starts(crawl.params) if not holds(forgotten, one))
     rows = sum(one.num_rows for one in (*before, *listed, starts))
     count = buckets_for(rows, len(before))
     finds = [split(one, count) for one in (starts, *listed)]
@@ -57,8 +61,8 @@ def _starts(params: dict[str, Any]) -> Iterator[Known]:
         yield Known(url, kind)
 
 
-def _listed(crawl: "Crawl") -> Iterator[Known]:
-    """The items of the recipe's list of URLs."""
+def _listed(crawl: "Crawl", forgotten: Tombstones) -> Iterator[Known]:
+    """The items of the recipe's list of URLs, without those that were forgotten."""
     said = crawl.params["urls"]
     if not said:
         return
@@ -71,7 +75,8 @@ def _listed(crawl: "Crawl") -> Iterator[Known]:
             if url is None:
                 item.state, item.outcome = HELD, "invalid"
                 item.evidence = json.dumps({"signal": "url", "value": "not a URL that can be asked", "where": name})
-            yield item
+            if not holds(forgotten, item):
+                yield item
 
 
 def _text(value: Any) -> str | None:

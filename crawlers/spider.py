@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from crawlers import warc
 from crawlers.frontier import ASKED, Frontier
 from crawlers.job import Job
-from crawlers.known import AGAIN, DONE, HELD, ITEM, PAGE, Known
+from crawlers.known import AGAIN, DONE, HELD, ITEM, PAGE, Known, holds
 from crawlers.ledger import Ledger
 from crawlers.middlewares.pauses import UNTIL
 from crawlers.pipelines.segments import SegmentPipeline
@@ -25,6 +25,7 @@ from crawlers.rows import Outcome, failed, kept
 from crawlers.sites import SiteFile
 from crawlers.urls import domain
 from dsray import keys
+from dsray.lake import tombstones
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,6 +66,7 @@ class MediaSpider(Spider):
         self.seen = ledger.seen()
         self.header_checks: list[Callable[[Headers, Request], None]] = [self.headers_received]
         self.reader = Reader(job, ledger.store)
+        self.forgotten = tombstones.load(ledger.store)
         for host, until in {**job.pauses, **ledger.pauses}.items():
             self.frontier.pause(host, until)
         self.frontier.pauses.clear()
@@ -147,6 +149,8 @@ class MediaSpider(Spider):
     def media(self, known: Known, response: Response) -> Outcome:
         """An item's payload; the same as last time makes no new row."""
         row = kept(self.job.source, known, response)
+        if row["digest"] in self.forgotten.digests:
+            return self.lost(known, Reason("forgotten", "payload", "was forgotten", known.url), None)
         changed = row["digest"] != known.digest
         now = self.visited(
             known, changed, outcome="kept", evidence=None, digest=row["digest"], row=row["id"], **_validators(response)
@@ -171,8 +175,10 @@ class MediaSpider(Spider):
         return Outcome(now, None, news, self.answer(response))
 
     def is_new(self, one: Known) -> bool:
-        """Is it to be logged? Held items, and items whose texts may have changed, always are; and it is queued here
-        when it is new and ours."""
+        """Is it to be logged? Held items, and items whose texts may have changed, always are, what was forgotten never;
+        and it is queued here when it is new and ours."""
+        if self.forgotten and holds(self.forgotten, one):
+            return False
         if one.state == HELD:
             return True
         new = self.seen.add(one.key)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from dsray import build, rng
+from dsray import planning, rng
 from dsray.errors import LakeError, RecipeError
 from dsray.kinds import kind
 from dsray.labels import coco, studio
@@ -71,7 +71,7 @@ def export(
 
 
 def _made(recipe: Recipe, store: Store) -> dict[str, Manifest]:
-    planned = {step.name: step.manifest for step in build.plan(recipe, store)}
+    planned = {step.name: step.manifest for step in planning.plan(recipe, store)}
     found = {name: planned.get(name) for name in ("collect", "measure", "label")}
     if any(manifest is None for manifest in found.values()):
         raise RecipeError(f"The labels of {recipe.dataset} are not made yet, or not by this recipe.", "Run it first.")

@@ -1,37 +1,36 @@
 """The verbs. Each parses, calls one function and prints. Nothing heavy is imported before a verb needs it."""
 
 import argparse
+import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsray.arguments import parser
 from dsray.errors import INTERRUPTED, DsrayError, LakeError
-from dsray.version import __version__
 
 if TYPE_CHECKING:
     from dsray.lake.store import Store
     from dsray.recipe import Recipe
 
-EXIT_CODES = """exit codes: 0 done · 1 failed · 2 recipe or arguments · 3 lake · 4 source or site · 5 a gate refused ·
-6 cluster · 10 (plan) there is work to do · 70 a defect of dsray · 130 stopped by Ctrl-C. Run again to go on."""
-
-WORK_TO_DO = 10
+WORK_TO_DO = DIFFERENT = 10
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = parser(VERBS).parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(options.verb(options) or 0)
     except DsrayError as error:
         return _fail(str(error), error.exit_code, options)
     except KeyboardInterrupt:
-        return _fail("Stopped. What is done is kept: run the same command to go on.", INTERRUPTED, options)
+        go_on = "run `dsray forget --continue`" if options.verb is _forget else "run the same command"
+        return _fail(f"Stopped. What is done is kept: {go_on} to go on.", INTERRUPTED, options)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -41,87 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
                 "The disk is full. Free some space and run the same command to go on.", LakeError.exit_code, options
             )
         return _fail(f"{error.strerror or error}: {error.filename or ''}".strip(": ") + ".", 1, options)
-
-
-def parser() -> argparse.ArgumentParser:
-    """All verbs and their options."""
-    top = argparse.ArgumentParser("dsray", description="One recipe builds a versioned dataset, and builds it again.",
-                                  epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    top.add_argument("--version", action="version", version=f"dsray {__version__}")
-    verbs = top.add_subparsers(metavar="verb", required=True)
-
-    def verb(name: str, call: Callable[[Any], int | None], words: str) -> argparse.ArgumentParser:
-        new = verbs.add_parser(name, help=words, description=words, epilog=EXIT_CODES)
-        new.add_argument("--debug", action="store_true", help="show the whole stack trace of an error")
-        new.set_defaults(verb=call)
-        return new
-
-    def with_recipe(new: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        new.add_argument("recipe", type=Path, help="a recipe, a YAML file")
-        return with_lake(new)
-
-    def with_lake(new: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        new.add_argument(
-            "--lake", help="s3://bucket/prefix or file:///path, instead of the recipe's or the embedded one"
-        )
-        return new
-
-    def with_cluster(new: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        new.add_argument("--address", help="a running Ray cluster; default: RAY_ADDRESS, else one on this machine")
-        new.add_argument("--cpus", type=int, help="cores of the local Ray; default: all")
-        return new
-
-    def with_accept(new: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        new.add_argument("--accept", metavar="REASON", help="release synthetic rows although gates fail; the card and "
-                         "the report say why")  # fmt: skip
-        return new
-
-    demo = with_cluster(verb("demo", _demo, "build a dataset from a local web gallery of handwritten digits"))
-    demo.add_argument("--port", type=int, default=8900, help="the gallery's port (8900)")
-    with_accept(demo).add_argument("--limit", type=int, help="serve only so many digits")
-    run = with_cluster(with_recipe(verb("run", _run, "bring a dataset up to date with its recipe")))
-    with_accept(run)
-    run.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew: all that "
-                     "is known (the default), or what is due by its schedule")  # fmt: skip
-    crawl = verb("crawl", _crawl, "fetch a recipe's web sources only, or say how that stands")
-    crawl.add_argument("what", choices=["run", "status"])
-    with_cluster(with_recipe(crawl))
-    crawl.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="(run) ask the sources anew")
-    plan = with_recipe(verb("plan", _plan, "say what run would do, and why"))
-    plan.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="as if the recipe said so: "
-                      "select.drop.blur.min=30; shows what that keeps and drops, without making anything")  # fmt: skip
-    label = with_recipe(verb("label", _label, "write the rows that matter most for people to label"))
-    label.add_argument("--out", type=Path, required=True, help="a folder for media and tasks")
-    label.add_argument("--format", choices=["label-studio", "coco"], default="label-studio", help="(label-studio)")
-    label.add_argument("--rows", type=_count, default=200, help="how many rows (200)")
-    label.add_argument("--by", choices=["conflict", "uncertain", "random", "unlabelled"], help="which rows; default: "
-                       "half conflicts, a quarter uncertain, a quarter unlabelled")  # fmt: skip
-    submit = with_recipe(verb("submit", _submit, "run a recipe on a Ray cluster through its Jobs API"))
-    submit.add_argument("--address", required=True, help="the cluster's dashboard, http://host:8265")
-    submit.add_argument("--recrawl", nargs="?", const="all", choices=["all", "due"], help="ask the sources anew")
-    with_accept(submit).add_argument("--no-wait", action="store_true", help="return when the job is accepted")
-    show = with_lake(verb("show", _show, "what a release is made of"))
-    show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest; without it: all datasets")
-    show.add_argument("--quarantine", nargs="?", const="", metavar="RULE", help="why rows were dropped, with examples "
-                      "and what other thresholds would bring back; of all rules, or of one")  # fmt: skip
-    export = with_lake(verb("export", _export, "copy a release into a folder of plain files"))
-    export.add_argument("release", help="digits@v3, or digits for the newest")
-    export.add_argument("folder", type=Path, nargs="?", help="default: named after the release")
-    export.add_argument("--format", choices=["parquet", "png"], default="parquet", help="parquet, as it lies on the "
-                        "lake, or png: split/label/id.png, metadata.csv and sheets of samples")  # fmt: skip
-    lake = verb("lake", _lake, "the embedded S3 server of this folder, and what is on a lake")
-    lake.add_argument("what", choices=["up", "down", "ls"])
-    lake.add_argument("prefix", nargs="?", default="", help="(ls) only names that begin so")
-    with_lake(lake)
-    verb("schema", _schema, "print the recipe's JSON Schema, for editors")
-    with_lake(verb("doctor", _doctor, "check this machine: packages, lake, cores, memory, disk"))
-    return top
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows")
-    return int(text)
 
 
 def _fail(message: str, code: int, options: argparse.Namespace) -> int:
@@ -173,7 +91,7 @@ def _crawl(options: argparse.Namespace) -> None:
 
 def _build(recipe: "Recipe", store: "Store", options: argparse.Namespace, recrawl: str | None = None) -> None:
     """Builds, and prints a line a stage, the table, and where to look."""
-    from dsray import build, console
+    from dsray import build, catalog, console, dataset
 
     screen = console.console_of()
     lines = console.Lines(screen)
@@ -184,35 +102,43 @@ def _build(recipe: "Recipe", store: "Store", options: argparse.Namespace, recraw
         lines.stop()
     console.summary(screen, outcome)
     version, prefix = (outcome.made["release"].details[name] for name in ("version", "prefix"))
+    dataset.version(store, recipe.dataset, version)  # which raises when readers could not open it
     report = _local_report(store, recipe.dataset, version, prefix)
     state = "Everything is up to date: " if outcome.up_to_date else ""
     screen.print(f"\n{state}{recipe.dataset}@v{version}")
     screen.print(f"  release  {store.url}/{prefix}", highlight=False)
     screen.print(f"  report   {report}", highlight=False)
+    if catalog.told_withdrawn(screen, store, recipe.dataset, version):
+        return
     screen.print(f"  use it   dsray.load(\"{recipe.dataset}@v{version}\", split=\"train\").torch()   "
                  f"or   dsray export {recipe.dataset}", highlight=False)  # fmt: skip
 
 
 def _local_report(store: "Store", dataset: str, version: int, prefix: str) -> Path:
     """A copy of the report that a browser can open."""
+    from dsray.dataset import mend
     from dsray.lake.session import FOLDER
+    from dsray.lake.store import Missing
 
     path = FOLDER / "reports" / f"{dataset}-v{version}.html"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(store.read(f"{prefix}report.html"))
+        try:
+            path.write_bytes(store.read(f"{prefix}report.html"))
+        except Missing:
+            raise Missing(f"{store.url}/{prefix}report.html is gone.", mend(store, dataset, version)) from None
     return path
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from dsray import build
+    from dsray import planning
     from dsray import recipe as recipes
     from dsray.demo.recipe import write
     from dsray.lake.session import opened
 
     recipe = recipes.load(write(Path(), options.port))
     with opened(recipe.lake) as store:
-        collected = any(step.name == "collect" and step.state == "reuse" for step in build.plan(recipe, store))
+        collected = any(step.name == "collect" and step.state == "reuse" for step in planning.plan(recipe, store))
         if collected:
             _build(recipe, store, options)
             return
@@ -224,16 +150,33 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from dsray import build, console, override
+    from dsray import console, cost, override, planning
 
     plain, recipe = override.load(options.recipe, options.set)
     screen = console.console_of()
     with _opened(options, recipe) as store:
-        planned = build.plan(recipe, store)
-        console.plan_table(screen, planned)
-        if options.set and (both := build.compare(plain, recipe, store)):
-            console.difference(screen, *both)
+        planned = planning.plan(recipe, store)
+        estimates, start = cost.estimates(planned, recipe, store), cost.start(recipe, store)
+        if options.json:
+            print(json.dumps(cost.document(planned, estimates, start), indent=2))
+        else:
+            console.plan_table(screen, planned, estimates, start)
+            if options.set and (both := planning.compare(plain, recipe, store)):
+                console.difference(screen, *both)
     return WORK_TO_DO if any(step.state != "reuse" for step in planned) else 0
+
+
+def _regenerate(options: argparse.Namespace) -> int:
+    from dsray import console, regenerate, roster
+
+    screen = console.console_of()
+    job = regenerate.Job(regenerate.load(options.recipes), options.lake)
+    try:
+        job.run(roster.listeners(screen, job.entries), address=options.address, cpus=options.cpus, jobs=options.jobs,
+                recrawl=options.recrawl, accept=options.accept)  # fmt: skip
+    finally:
+        roster.summary(screen, job.results)
+    return job.exit_code
 
 
 def _label(options: argparse.Namespace) -> None:
@@ -264,15 +207,65 @@ def _submit(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from dsray import console
+    from dsray import catalog, console
 
     if options.quarantine is not None and options.release is None:
         raise DsrayError("Whose quarantine?", "Name a dataset: dsray show digits --quarantine.")
     with _opened(options) as store:
         if options.quarantine is None:
-            console.show(console.console_of(), store, options.release)
+            catalog.show(console.console_of(), store, options.release)
         else:
             console.quarantine(console.console_of(), store, options.release, options.quarantine)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from dsray.console import console_of
+    from dsray.diff import compare, words
+
+    limit = options.limit if options.rows else 0
+    with _opened(options) as store:
+        found = compare.compare(*compare.pair(store, options.before, options.after), limit)
+    if options.json:
+        print(words.as_json(found))
+    else:
+        words.show(console_of(), found, limit)
+    return DIFFERENT if options.exit_code and not found.same_rows else 0
+
+
+def _tag(options: argparse.Namespace) -> None:
+    from dsray import catalog
+    from dsray.console import console_of
+
+    with _opened(options) as store:
+        catalog.tag(console_of(), store, options.release, options.name, options.delete)
+
+
+def _withdraw(options: argparse.Namespace) -> None:
+    from dsray import catalog
+    from dsray.console import console_of
+
+    with _opened(options) as store:
+        catalog.withdraw(console_of(), store, options.release, options.reason, options.undo)
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from dsray import forgetting
+
+    with _opened(options) as store:
+        return forgetting.run(options, store, options.address, options.cpus)
+
+
+def _trace(options: argparse.Namespace) -> int:
+    from dsray import console
+    from dsray.trace import story, words
+
+    with _opened(options) as store:
+        told = story.trace(store, options.row, options.inside, again=options.replay)
+    if options.json:
+        print(words.as_json(told))
+    else:
+        words.show(console.console_of(), told)
+    return int(isinstance(told, story.Story) and told.differs)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -284,6 +277,35 @@ def _export(options: argparse.Namespace) -> None:
         folder = options.folder or Path(f"{version.dataset}-v{version.number}" + ("-png" if plain else ""))
         files = (pictures if plain else dataset).export(version, folder)
     print(f"{len(files)} files are in {folder}/")
+
+
+def _gc(options: argparse.Namespace) -> None:
+    from dsray import console
+    from dsray.upkeep import gc, words
+
+    with _opened(options) as store:
+        found = gc.sweep(store, options.grace, dry=not options.yes)
+        words.swept(console.console_of(), found, not options.yes, store.url)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from dsray import console
+    from dsray.upkeep import verify, words
+
+    screen = console.console_of()
+    with _opened(options) as store:
+        found = verify.verify(store, options.dataset, options.quick)
+        words.checked(screen, found)
+        if found.problems and options.heal:
+            from dsray.upkeep import heal
+
+            lines = console.Lines(screen)
+            try:
+                found = heal.heal(store, found, lines, options.dataset)
+            finally:
+                lines.stop()
+            words.checked(screen, found)
+    return LakeError.exit_code if found.problems else 0
 
 
 def _lake(options: argparse.Namespace) -> None:
@@ -309,8 +331,6 @@ def _lake(options: argparse.Namespace) -> None:
 
 
 def _schema(options: argparse.Namespace) -> None:
-    import json
-
     from dsray.recipe import model
 
     print(json.dumps(model().model_json_schema(), indent=2))
@@ -321,6 +341,28 @@ def _doctor(options: argparse.Namespace) -> int:
 
     return doctor.examine(options.lake)
 
+
+VERBS = {
+    "demo": _demo,
+    "run": _run,
+    "crawl": _crawl,
+    "plan": _plan,
+    "regenerate": _regenerate,
+    "label": _label,
+    "submit": _submit,
+    "show": _show,
+    "diff": _diff,
+    "tag": _tag,
+    "withdraw": _withdraw,
+    "trace": _trace,
+    "export": _export,
+    "forget": _forget,
+    "gc": _gc,
+    "verify": _verify,
+    "lake": _lake,
+    "schema": _schema,
+    "doctor": _doctor,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

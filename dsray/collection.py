@@ -1,14 +1,23 @@
 """The recipe's `collect`: where raw data comes from. One model a kind of source, each strict, with its defaults."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dsray.schema import RAW, SAMPLES
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def _as_text(classes: Any) -> Any:
+    """YAML reads 7 as a number; a label is text."""
+    return {str(name): said for name, said in classes.items()} if isinstance(classes, dict) else classes
+
+
+Said = TypeVar("Said")
+ByLabel = Annotated[dict[str, Said], BeforeValidator(_as_text)]
 
 RESERVED = {*RAW.names, *SAMPLES.names}
 """Column names that a source's fields may not take."""

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -9,16 +10,18 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dsray.build import Outcome, Planned
+from dsray import cost
+from dsray.build import Outcome
+from dsray.cost import Estimate
 from dsray.dataset import find
 from dsray.errors import DsrayError
 from dsray.lake import manifests
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
+from dsray.planning import Planned
 from dsray.report import scores
 from dsray.schema import SPLITS
-from dsray.stages import release
-from dsray.stages.gates import refused, told
+from dsray.stages.gates import refused
 from dsray.stages.select import by_count
 
 if TYPE_CHECKING:
@@ -29,10 +32,13 @@ _TELL_S = 20
 
 
 class Lines:
-    """A build's listener: a live line for the running step, a lasting one for each that ended."""
+    """A build's listener: a live line for the running step, a lasting one for each that ended.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    With a `name` before each line, others write beside it, and no line is live.
+    """
+
+    def __init__(self, console: Console, name: str = "") -> None:
+        self.console, self.name = console, name
         self.live: Live | None = None
         self.step, self.count, self.note = "", "", ""
         self.began = self.told = time.monotonic()
@@ -40,7 +46,7 @@ class Lines:
     def started(self, step: str) -> None:
         self.step, self.count, self.note = step, "", ""
         self.began = self.told = time.monotonic()
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.name:
             self.live = Live(console=self.console, refresh_per_second=5, transient=True, get_renderable=self._now)
             self.live.start()
 
@@ -50,12 +56,12 @@ class Lines:
         self.note = note or (f"{done / spent:,.0f} rows/s" if done and spent > 0.5 else "")
         if self.live is None and time.monotonic() - self.told > _TELL_S:  # a log gets a line now and then
             self.told = time.monotonic()
-            self.console.print(self._now(), highlight=False)
+            self.console.print(Text(self.name) + self._now(), highlight=False)
 
     def finished(self, step: str, manifest: Manifest, seconds: float, reused: bool) -> None:
         self.stop()
         line = _line(step, *_result(step, manifest), "up to date" if reused else f"{seconds:.1f} s")
-        self.console.print(line, highlight=False)
+        self.console.print(Text(self.name) + line, highlight=False)
 
     def stop(self) -> None:
         """Takes the live line away."""
@@ -90,7 +96,9 @@ def _result(step: str, manifest: Manifest) -> tuple[str, str]:
             f"{last.get('images_per_s', 0):,.0f} images/s, {details['workers']} workers",
         )
     if manifest.stage == "synthesize" and "candidates" in details:
-        left = f"{details['near']:,} near to training rows, {details['unreal']:,} not real enough"
+        words = {"near": "near to training rows", "unreal": "not real enough", "denied": "of another class",
+                 "sure": "too sure"}  # fmt: skip
+        left = ", ".join(f"{details[said]:,} {word}" for said, word in words.items() if said in details)
         return f"{counts['kept']:,} rows", f"of {details['candidates']:,} candidates; {left}"
     if step == "evaluate":
         ratios = [f"{model} {score['usefulness']['ratio']:.3f}" for model, score in details["scores"].items()]
@@ -133,16 +141,21 @@ def _score_rows(table: Table, model: str, score: dict[str, Any]) -> None:
         table.add_row(f"{name}, {model}", value, note)
 
 
-def plan_table(console: Console, planned: list[Planned]) -> None:
-    """What would run, and why."""
+def plan_table(console: Console, planned: list[Planned], estimates: Mapping[str, Estimate], start: float = 0.0) -> None:
+    """What would run and why, and what it would take where that was ever measured."""
+    measured = any(one.seconds is not None for one in estimates.values())
     colours = {"reuse": "dim", "make": "bold", "unknown": ""}
     for step in planned:
-        count, note = _result(step.name, step.manifest) if step.manifest else ("", step.why)
+        count, note = _result(step.name, step.manifest) if step.manifest else ("", "")
+        note = step.why or note
         words = {"reuse": "up to date", "make": "make", "unknown": "make"}
         line = Text.assemble(
             (f"  {step.name:<15}", colours[step.state]), f"{words[step.state]:<12}", (f"{count:>14}  {note}", "dim")
         )
         console.print(line, highlight=False)
+        if measured and step.name in estimates:
+            console.print(f"{'':45}{cost.told(estimates[step.name])}", highlight=False, style="dim")
+    console.print(f"\n{cost.sentence(estimates, start)}", highlight=False)
 
 
 def difference(console: Console, now: "Counts", then: "Counts") -> None:
@@ -190,42 +203,9 @@ def crawl(console: Console, told: "Status") -> None:
 
 
 def console_of(file: Any = None) -> Console:
-    """A console that never wraps a line of ours in a log."""
-    console = Console(file=file or sys.stdout, soft_wrap=True)
-    return console if console.is_terminal else Console(file=file or sys.stdout, soft_wrap=True, width=120)
-
-
-def show(console: Console, store: Store, name: str | None) -> None:
-    """What a release is made of; without a name, the datasets of a lake and their versions."""
-    if name is None:
-        names = sorted({entry.name.split("/")[1] for entry in store.list("releases/")})
-        for dataset in names:
-            versions = release.published(store, dataset)
-            console.print(f"  {dataset:<24} " + " ".join(f"v{number}" for number in sorted(versions)), highlight=False)
-        if not names:
-            console.print(f"There is no release on {store.url} yet.")
-        return
-    version = find(store, name)
-    manifest = version.manifest
-    console.print(f"{version.dataset}@v{version.number}  {store.url}/{version.prefix}", highlight=False, style="bold")
-    origins = sorted({origin for counts in manifest["rows"].values() for origin in counts}, key=_origin_order)
-    table = Table(box=None, padding=(0, 2))
-    for column in ("split", *origins):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for split in SPLITS:
-        if split in manifest["rows"]:
-            table.add_row(split, *(f"{manifest['rows'][split].get(origin, 0):,}" for origin in origins))
-    console.print(table)
-    console.print(f"  classes      {', '.join(manifest['classes'][:20])}", highlight=False)
-    for rule, count in by_count(manifest["quarantine"]):
-        console.print(f"  quarantined  {count:>7,}  {rule}", highlight=False)
-    for gate in manifest["gates"]:
-        console.print(f"  gate         {'passed' if gate['passed'] else 'failed'}  {told(gate)}", highlight=False)
-    if accepted := manifest.get("accepted"):
-        console.print(f"  accepted     {accepted['reason']}", highlight=False)
-    for model, spent in manifest.get("private", {}).items():
-        said = f"({spent['epsilon']:g}, {spent['delta']:g}), a row; {spent['accountant']}"
-        console.print(f"  private      {model}: {said}", highlight=False)
+    """A console that never wraps a line of ours in a log, and prints brackets of names and reasons as they are."""
+    console = Console(file=file or sys.stdout, soft_wrap=True, markup=False)
+    return console if console.is_terminal else Console(file=file or sys.stdout, soft_wrap=True, markup=False, width=120)
 
 
 def quarantine(console: Console, store: Store, name: str, rule: str) -> None:
@@ -256,7 +236,3 @@ def quarantine(console: Console, store: Store, name: str, rule: str) -> None:
     if any(one.back for one in found):
         console.print("\nA rule sees rows that passed those before it: later ones may still catch what comes back.",
                       highlight=False, style="dim")  # fmt: skip
-
-
-def _origin_order(origin: str) -> tuple[int, str]:
-    return (("real", "augmented").index(origin) if origin in ("real", "augmented") else 2), origin

@@ -1,6 +1,5 @@
 """Reading a release: as pandas, torch, Hugging Face or Ray data."""
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dsray.errors import DsrayError
+from dsray.errors import LakeError
 from dsray.lake import shards
 from dsray.lake.session import opened
 from dsray.lake.shards import Receipt
-from dsray.lake.store import Store
-from dsray.stages import release
+from dsray.lake.store import Missing, Store
+from dsray.stages import versions
 from dsray.stages.moments import channels_first, values
 
 if TYPE_CHECKING:
@@ -55,22 +53,39 @@ class Version:
 
 
 def find(store: Store, name: str) -> Version:
-    """The version that `digits@v3`, or `digits` for the newest, names. Raises DsrayError when there is none."""
-    dataset, _, wanted = name.partition("@")
-    versions = release.published(store, dataset)
-    if not versions:
-        raise DsrayError(
-            f"There is no release of '{dataset}' on {store.url}.", "Build one with `dsray run recipe.yaml`."
-        )
-    known = ", ".join(f"v{number}" for number in sorted(versions))
+    """The version that `digits@v3`, `digits@tag`, or `digits` for the latest, names. Raises DsrayError when there is
+    none, or it is withdrawn."""
+    return version(store, *versions.resolve(store, name))
+
+
+def version(store: Store, dataset: str, number: int) -> Version:
+    """That version, withdrawn or not. Raises LakeError when its manifest is gone, damaged, or of a newer dsray."""
+    found = f"releases/{dataset}/v{number}/manifest.json"
     try:
-        number = int(wanted.removeprefix("v")) if wanted else max(versions)
-    except ValueError:
-        raise DsrayError(f"'{wanted}' is not a version.", f"Known: {known}.") from None
-    if number not in versions:
-        raise DsrayError(f"There is no {dataset}@v{number} on {store.url}.", f"Known: {known}.")
-    manifest = json.loads(store.read(f"releases/{dataset}/v{number}/manifest.json"))
+        manifest = json.loads(store.read(found))
+        newer = manifest.get("format", 1) > versions.FORMAT
+        told = manifest["dataset"], manifest["version"]
+    except Missing:
+        raise Missing(f"{store.url}/{found} is gone.", mend(store, dataset, number)) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise LakeError(
+            f"{store.url}/{found} is not a release's manifest.", mend(store, dataset, number, found)
+        ) from None
+    if newer:
+        raise LakeError(
+            f"{store.url}/{found} was written by a newer dsray (format {manifest['format']}).", "Update dsray."
+        )
+    if told != (dataset, number):
+        raise LakeError(f"{store.url}/{found} is of {told[0]}@v{told[1]}.", mend(store, dataset, number, found))
     return Version(dataset, number, store, manifest)
+
+
+def mend(store: Store, dataset: str, number: int, *damaged: str) -> str:
+    """What makes a release's documents again: they, and the manifest that says that they are there, have to go. They
+    alone hold the recipe, so nothing but its file can make them."""
+    key = versions.published(store, dataset).get(number, {}).get("key", "")
+    gone = [*damaged, f"stages/release/{key}.json"]
+    return f"Delete {' and '.join(gone)} there and run its recipe again: the rest is kept."
 
 
 @dataclass(frozen=True)
@@ -154,14 +169,11 @@ def load(name: str, split: str | None = None, lake: str | None = None, origins: 
 def export(version: Version, folder: Path) -> list[Path]:
     """Copies a release into a folder of plain files, checking every shard; what is there already and whole is kept."""
     written = []
-    for entry in version.store.list(version.prefix):
-        target = folder / entry.name.removeprefix(version.prefix)
-        if target.name == "claim.json":
-            continue
-        data = version.store.read(entry.name)
-        if target.suffix == ".parquet":
-            pq.read_metadata(io.BytesIO(data))
-        written.append(keep(target, data))
+    receipts = {receipt.name: receipt for receipt in version.shards()}
+    listed = [entry.name for entry in version.store.list(version.prefix)]
+    for name in sorted({*receipts, *listed} - {f"{version.prefix}claim.json"}):
+        data = shards.whole(version.store, receipts[name]) if name in receipts else version.store.read(name)
+        written.append(keep(folder / name.removeprefix(version.prefix), data))
     return written
 
 

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
 
 def digest(data: bytes | memoryview) -> str:
     """SHA-256 of bytes, as 64 hex digits."""
@@ -13,7 +15,7 @@ def digest(data: bytes | memoryview) -> str:
 
 def canonical(value: Any) -> bytes:
     """JSON with one spelling: sorted keys, no blanks. Raises ValueError or TypeError on what JSON cannot say."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def key(stage: str, version: int, params: Mapping[str, Any], inputs: Sequence[str]) -> str:

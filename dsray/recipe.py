@@ -7,11 +7,10 @@ written out, so a manifest says all that mattered.
 import difflib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -23,20 +22,12 @@ from pydantic import (
 )
 
 from dsray import kinds, plugin
-from dsray.collection import Model, Name, Source
+from dsray.collection import ByLabel, Model, Name, Source
 from dsray.errors import RecipeError
 from dsray.evaluation import Evaluate
 from dsray.labelling import Combine, Labeller
 from dsray.selection import Select, drop_of
-
-
-def _as_text(classes: Any) -> Any:
-    """YAML reads 7 as a number; a label is text."""
-    return {str(name): said for name, said in classes.items()} if isinstance(classes, dict) else classes
-
-
-Said = TypeVar("Said")
-ByLabel = Annotated[dict[str, Said], BeforeValidator(_as_text)]
+from dsray.synthesis import Family, Synthesis
 
 
 class Measure(Model):
@@ -105,50 +96,6 @@ class Augment(Model):
     def any(self) -> bool:
         """Whether it asks for a copy at all."""
         return bool(self.copies or self.even or any(policy.copies for policy in self.classes.values()))
-
-
-Family = Literal["dpgan", "gan", "merf", "vae"]
-
-
-class Reject(Model):
-    """Candidates that are drawn and left out; others take their place."""
-
-    discriminator: float | None = Field(None, ge=0.01, lt=1, description="Share of the candidates to keep: those that "
-                                        "a GAN's discriminator takes for real.")  # fmt: skip
-    neighbours: float | None = Field(None, gt=0, lt=1, description="Leave out what is nearer to a training row than "
-                                     "this times its distance to the next one; not for private models.")  # fmt: skip
-
-
-class Synthesis(Model):
-    """One generative model: trained on the real training rows, then sampled."""
-
-    preset: str = Field("quick", description="A preset of the architecture.")
-    rows: int = Field(1000, ge=1, description="Synthetic rows; with `classes` their sum.")
-    workers: int | tuple[int, int] = Field(1, description="Training workers; or `[least, most]`, which join and leave "
-                                           "as the cluster has room. They don't change what is made.")  # fmt: skip
-    seed: int | None = Field(None, ge=0, description="Seed of training and sampling; default: the recipe's.")
-    truncation: float = Field(1, gt=0, le=1, description="Scale of the noise: below 1, better and more alike.")
-    classes: ByLabel[Annotated[int, Field(ge=0)]] = Field({}, description="Label → rows; without it all alike.")
-    reject: Reject = Field(Reject(), description="Candidates that do not become rows.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _summed(cls, data: Any) -> Any:
-        classes = data.get("classes") if isinstance(data, dict) else None
-        counts = list(classes.values()) if isinstance(classes, dict) else []
-        if not counts or not all(isinstance(count, int) for count in counts):
-            return data
-        if data.get("rows", sum(counts)) != sum(counts):
-            raise ValueError(f"`rows` says {data['rows']}, but `classes` add up to {sum(counts)}: leave `rows` out")
-        return {**data, "rows": sum(counts)}
-
-    @field_validator("workers", mode="before")
-    @classmethod
-    def _some(cls, workers: Any) -> Any:
-        pair = list(workers) if isinstance(workers, list | tuple) else [workers, workers]
-        if [type(number) for number in pair] != [int, int] or not 1 <= pair[0] <= pair[1]:
-            raise ValueError("give a number from 1, or `[least, most]` of them")
-        return workers
 
 
 class Release(Model):
@@ -304,6 +251,21 @@ def parse(text: str, name: str = "recipe") -> Recipe:
         found = error.errors()
         found = [p for p in found if p["loc"] == ("kind",)] or found  # of another kind all else may be right
         raise RecipeError("\n".join(_problem(form, name, root, dict(p)) for p in found)) from error
+
+
+def of(data: dict[str, Any]) -> Recipe:
+    """The recipe that a manifest holds, as `model_dump` wrote it. Raises RecipeError for one that this dsray does not
+    know."""
+    try:
+        return _asked_for(data).model_validate(data)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        field, message = ".".join(map(str, wrong["loc"])), wrong["msg"].removeprefix("Value error, ")
+        raise RecipeError(
+            f"The recipe of '{data.get('dataset')}' is of another dsray: {field or 'recipe'}: {message}."
+        ) from error
+    except ValueError as error:
+        raise RecipeError(f"The recipe of '{data.get('dataset')}' is of another dsray: {error}.") from error
 
 
 def _problem(form: type[Recipe], name: str, root: Any, problem: dict[str, Any]) -> str:

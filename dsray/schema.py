@@ -32,9 +32,10 @@ FETCH_ERRORS = (
     "redirects",
     "invalid",
     "gone",
+    "forgotten",
 )
 """Why a raw row has no payload. `invalid` is a URL that cannot be asked for, or a record
-that cannot be read; `gone` an item that no page names now."""
+that cannot be read; `gone` an item that no page names now; `forgotten` what serves a payload that was."""
 
 FACTS = pa.schema([("id", pa.string()), ("digest", pa.string()), ("error", pa.string()), ("signature", pa.uint64())])
 """A fact row begins so; the kind's own facts and the signals (float64, null when not measured) follow."""

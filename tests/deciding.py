@@ -11,7 +11,6 @@ from dsray.lake import shards
 from dsray.lake.store import Store
 from dsray.stages import select
 from dsray.stages.choose.decision import decide, outcomes
-from dsray.stages.choose.state import groups_of
 from lakes import families
 
 RECIPE = """\
@@ -35,7 +34,7 @@ def verdicts(
     exchange = exchange or Here()
     found = decide(of_shards, recipe, store, exchange, recrawled)
     told: dict[int, pa.Table] = {}
-    for state, group in zip(exchange.fetch(found.states), groups_of(of_shards), strict=True):
+    for state, group in zip(exchange.fetch(found.states), found.groups, strict=True):
         told |= outcomes(state, group, found.split_told)
     fn = select.verdicts_of(recipe, found)
     made = []

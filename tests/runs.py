@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 LIMIT = 400
 """Digits on the small site."""
 
@@ -63,6 +65,15 @@ def lake(folder: Path) -> Iterator:
 
     with opened(f"file://{folder}") as store:
         yield store
+
+
+@contextmanager
+def surroundings(values: dict[str, str]) -> Iterator[None]:
+    """These environment variables, for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setenv(name, value)
+        yield
 
 
 def release_bytes(folder: Path, dataset: str = "digits") -> dict[str, bytes]:

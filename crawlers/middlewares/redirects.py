@@ -12,6 +12,7 @@ from crawlers.known import ITEM
 from crawlers.reading import Reader
 from crawlers.refused import Elsewhere, Reason, Refused
 from crawlers.urls import domain, host, resolve
+from dsray.lake.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,12 +25,14 @@ class RedirectMiddleware(redirect.RedirectMiddleware):
 
     reader: Reader
     domains: set[str]
+    forgotten: Tombstones
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "Self":
         middleware = super().from_crawler(crawler)
         middleware.reader = crawler.spider.reader  # type: ignore[union-attr] # ours
         middleware.domains = crawler.spider.domains  # type: ignore[union-attr]
+        middleware.forgotten = crawler.spider.forgotten  # type: ignore[union-attr]
         return middleware
 
     def handle_referer(self, request: Request, response: Response) -> None:
@@ -53,6 +56,8 @@ class RedirectMiddleware(redirect.RedirectMiddleware):
             raise Refused(Reason("redirects", "location", target.url[:200], request.url))
         if known is None:
             return  # a site file may lie anywhere (RFC 9309, 2.3.1.2)
+        if self.forgotten.holds_url(target.url):
+            raise Refused(Reason("forgotten", "redirect", "was forgotten", request.url))
         name = host(target.url)
         if known.kind != ITEM and not self.reader.in_scope(name):
             if known.depth > 0:

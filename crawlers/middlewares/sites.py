@@ -133,7 +133,8 @@ class SitesMiddleware:
     def answered(self, request: Request) -> None:
         """A Crawl-delay begins with the answer: a request that was long on its way has not the next at its heels."""
         assert self.crawler.engine
-        slot = self.crawler.engine.downloader.slots.get(request.meta.get("download_slot", ""))
+        downloader = self.crawler.engine.downloader
+        slot = downloader.slots.get(downloader.get_slot_key(request))
         if slot is not None and slot.concurrency == 1:
             slot.lastseen = time.monotonic()
 

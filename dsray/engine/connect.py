@@ -1,13 +1,16 @@
 """Joins a Ray cluster, or starts a quiet one on this machine. Ray is imported at the first need, not before."""
 
+import atexit
 import logging
 import os
 import secrets
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 from dsray.errors import ClusterError
 
@@ -42,16 +45,43 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
         else:
             _start_local(cpus)
     except Exception as error:  # Ray raises bare Exception too
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        where = f"The Ray cluster at {address} cannot be joined" if address else "Ray cannot be started here"
-        raise ClusterError(
-            f"{where}: {reason}.", "Check the address and RAY_AUTH_TOKEN, or leave RAY_ADDRESS unset."
-        ) from error
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        if address:
+            raise ClusterError(
+                f"The Ray cluster at {address} cannot be joined: {reason}.",
+                "Check the address and RAY_AUTH_TOKEN, or leave RAY_ADDRESS unset.",
+            ) from error
+        raise ClusterError(f"Ray cannot be started here: {reason}.", "Run again to go on from here.") from error
     _tune_data()
+    over = Event()
+    if not address:
+        from ray._private import worker
+
+        node: Any = worker._global_node
+        Thread(target=_watch, args=[node, *node.all_processes["raylet"], over], daemon=True).start()
+        atexit.register(over.set)  # called before Ray's own, which ends the raylet
     try:
         yield
     finally:
+        over.set()
+        atexit.unregister(over.set)
         ray.shutdown()
+
+
+def _watch(node: Any, raylet: Any, over: Event) -> None:
+    """Ends this process with a sentence when its raylet has died. Ray would end it within seconds too, from C++, with
+    exit code 1 and a stack trace or no word at all."""
+    import ray
+
+    raylet.process.wait()  # not now and then: Ray's words begin some milliseconds later
+    if over.is_set() or not ray.is_initialized() or "raylet" not in node.all_processes:
+        return  # Ray was told to end it
+    error = ClusterError("Ray's own process on this machine, the raylet, died.", "Run again to go on from here.")
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # closed, or nobody reads it
+            stream.flush()
+    os.write(2, f"dsray: {error}\n".encode())
+    os._exit(error.exit_code)
 
 
 def gpus() -> int:
@@ -72,6 +102,7 @@ def _quiet() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of its own actor of statistics, when that was restarted
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # every training ends on the next check
@@ -86,7 +117,6 @@ def _start_local(cpus: int | None) -> None:
         os.environ.setdefault(name, value)
     ray.init(
         num_cpus=cpus or os.cpu_count(),
-        object_store_memory=512 * 2**20,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dsray.engine.connect import cpus
 from dsray.engine.shards import cause
 from dsray.engine.tasks import RETRIES
 
@@ -32,6 +33,10 @@ _WINDOW = 64
 
 class Exchange(Protocol):
     """Where rounds run."""
+
+    @property
+    def width(self) -> int:
+        """Calls that run at once."""
 
     def each(self, inputs: Sequence[Input], fn: Callable[..., pa.Table]) -> list[Handle]:
         """`fn(*input)` for each input, one table each."""
@@ -57,6 +62,10 @@ class Exchange(Protocol):
 
 class Cluster:
     """Rounds as Ray tasks. Raises our own errors as they are, others as ClusterError, when fetched."""
+
+    @property
+    def width(self) -> int:
+        return cpus()
 
     def each(self, inputs: Sequence[Input], fn: Callable[..., pa.Table]) -> list[Handle]:
         import ray
@@ -113,8 +122,12 @@ class Cluster:
 class Here:
     """The same rounds in this process, on its threads: for what fits into it, at once and without Ray."""
 
+    @property
+    def width(self) -> int:
+        return os.cpu_count() or 1
+
     def each(self, inputs: Sequence[Input], fn: Callable[..., pa.Table]) -> list[Handle]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(self.width) as pool:
             return list(pool.map(lambda arguments: fn(*arguments), inputs))
 
     def round(
@@ -136,21 +149,6 @@ class Here:
 
     def fetch(self, handles: Sequence[Handle]) -> list[pa.Table]:
         return list(handles)
-
-
-def exchange(
-    sources: Sequence[Any],
-    load: Callable[[Any], pa.Table],
-    by: str,
-    fn: Callable[[pa.Table], pa.Table],
-    partitions: int,
-) -> pa.Table:
-    """One round on the cluster, its result joined in the driver: it must be small. Without sources: a table without
-    columns."""
-    if not sources:
-        return pa.table({})
-    cluster = Cluster()
-    return pa.concat_tables(cluster.fetch(cluster.round([(source,) for source in sources], load, by, fn, partitions)))
 
 
 def split(

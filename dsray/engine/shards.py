@@ -6,7 +6,7 @@ receipts only, and a task that is run twice finds its object and adopts it. See 
 
 import json
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -50,14 +50,21 @@ class Work:
     beside: Sequence[str] = ()
 
 
-def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress, light: bool = False) -> list[Receipt]:
+def map_shards(
+    store: Store,
+    works: Sequence[Work],
+    fn: Map,
+    progress: Progress,
+    known: Iterable[Receipt] = (),
+    light: bool = False,
+) -> list[Receipt]:
     """The receipts of all shards, in order; those that exist are adopted, the others made by `fn` on the cluster.
     What lies beside a shard is written before it: whoever wants that adopts it.
 
-    `light`: a shard takes milliseconds, so that a task makes several. `progress` is called with (rows made so far,
-    shards left). Raises what `fn` raises if it is a DsrayError.
+    `known`: shards that exist, so that nobody asks the store. `light`: a shard takes milliseconds, so that a task makes
+    several. `progress` is called with (rows made so far, shards left). Raises what `fn` raises if it is a DsrayError.
     """
-    receipts = _existing(store, works)
+    receipts = _existing(store, works, {receipt.name: receipt for receipt in known})
     missing = [index for index, receipt in enumerate(receipts) if receipt is None]
     if missing:
         made = _make(store, [(index, works[index]) for index in missing], fn, progress, light)
@@ -65,9 +72,11 @@ def map_shards(store: Store, works: Sequence[Work], fn: Map, progress: Progress,
     return [receipt for receipt in receipts if receipt is not None]
 
 
-def _existing(store: Store, works: Sequence[Work]) -> list[Receipt | None]:
+def _existing(store: Store, works: Sequence[Work], known: Mapping[str, Receipt]) -> list[Receipt | None]:
+    unknown = [work.name for work in works if work.name not in known]
     with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(partial(_adopted, store), [work.name for work in works]))
+        found = {**known, **dict(zip(unknown, pool.map(partial(_adopted, store), unknown), strict=True))}
+    return [found[work.name] for work in works]
 
 
 def _adopted(store: Store, name: str) -> Receipt | None:

@@ -1,7 +1,9 @@
 """The embedded S3 server of a folder: SeaweedFS, started by whoever comes first, gone when the last owner is."""
 
 import json
+import mmap
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import sysconfig
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,11 +20,13 @@ from typing import Any
 
 from dsray.errors import LakeError
 from dsray.lake import keeper, s3
+from dsray.lake.store import Store
 
 BUCKET, REGION = "lake", "us-east-1"
 
 _STOP_S = 15.0
 _TICK_S = 0.01
+_COMPACT_S, _COMPACT_TICK_S = 300.0, 1.0
 _OWNED: set[socket.socket] = set()
 
 
@@ -73,10 +78,10 @@ def running(folder: Path) -> Server | None:
 
 
 def stop(folder: Path) -> bool:
-    """Stops the server of this folder, whoever owns it. True when there was one."""
+    """Stops the server of this folder, whoever owns it, and waits until it has. True when there was one."""
     folder = folder.resolve()
     with _asking(folder, "stop", _STOP_S) as (connection, _):
-        if connection is None:
+        if connection is None and not _locked(folder):  # which one that stops by itself still is
             return False
     until = time.monotonic() + _STOP_S
     while _connected(folder) or _locked(folder):
@@ -86,6 +91,41 @@ def stop(folder: Path) -> bool:
             )
         time.sleep(_TICK_S)
     return True
+
+
+def compact(folder: Path, store: Store) -> None:
+    """Takes the bytes of deleted objects out of the folder's files, if its server is the store's: by itself that waits
+    until they are a third of a file. Raises LakeError when they are still there after a while."""
+    folder = folder.resolve()
+    server = running(folder)
+    if server is None or os.environ.get("AWS_ENDPOINT_URL") != server.endpoint or not store.url.startswith(server.url):
+        return
+    marker, name = secrets.token_hex(16).encode(), f"probe/{secrets.token_hex(8)}"
+    store.create(name, marker)
+    store.delete(name)  # the server deletes one after the other, some seconds later: when this is gone, all are
+    until = time.monotonic() + _COMPACT_S
+    while _hold(folder, marker):
+        if time.monotonic() > until:
+            raise LakeError(f"{folder} still holds the bytes of deleted objects.", "Free some space and run again.")
+        time.sleep(_COMPACT_TICK_S)
+        _vacuum(folder)
+    _vacuum(folder)
+
+
+def _vacuum(folder: Path) -> None:
+    port = json.loads((folder / "ports.json").read_text())["master"]
+    address = f"http://127.0.0.1:{port}/vol/vacuum?garbageThreshold=0.0000001"
+    with suppress(OSError), urllib.request.urlopen(address, timeout=_COMPACT_S) as answer:
+        answer.read()
+
+
+def _hold(folder: Path, marker: bytes) -> bool:
+    """Whether a volume has these bytes; from its end, where what came last lies."""
+    for file in (folder / "data").glob("*.dat"):
+        with file.open("rb") as data, mmap.mmap(data.fileno(), 0, access=mmap.ACCESS_READ) as volume:
+            if volume.rfind(marker) >= 0:
+                return True
+    return False
 
 
 def _join(folder: Path, weed: str) -> tuple[socket.socket, Server]:

@@ -68,13 +68,15 @@ class FileStore:
                 self._describe(path, found, meta)
                 return found if _link(temp, path) else ""
 
-    def swap(self, name: str, data: bytes, etag: str | None) -> str:
+    def swap(self, name: str, data: bytes, etag: str | None, meta: Mapping[str, str] = {}) -> str:
         path = self._path(name)
         with self._clear(name, "write"), self._staged(data) as (temp, new), self._locked(name):
             now = digest(path.read_bytes()) if path.exists() else None
             if now != etag:
                 raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
-            self._describe(path, new, {})
+            if meta:  # of the same bytes too
+                self._sidecar(path, new).unlink(missing_ok=True)
+            self._describe(path, new, meta)
             if etag is None:
                 if not _link(temp, path):
                     raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
@@ -156,8 +158,11 @@ class FileStore:
         found = (Path(child.path) for child in _children(path.parent / ".meta") if child.name.startswith(path.name))
         return [sidecar for sidecar in found if _described(sidecar)[0] == path.name]
 
+    def _sidecar(self, path: Path, sha256: str) -> Path:
+        return path.parent / ".meta" / f"{path.name}.{sha256}.json"
+
     def _describe(self, path: Path, sha256: str, meta: Mapping[str, str]) -> None:
-        sidecar = path.parent / ".meta" / f"{path.name}.{sha256}.json"
+        sidecar = self._sidecar(path, sha256)
         if not sidecar.exists():
             with self._staged(json.dumps(dict(meta)).encode()) as (temp, _):
                 _link(temp, sidecar)

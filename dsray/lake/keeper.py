@@ -55,9 +55,7 @@ def main(folder: Path, weed: str) -> None:
         here.unlink(missing_ok=True)  # of a keeper that was killed: the lock is ours
         listener.bind(str(here))
         listener.listen(64)
-        scratch = here.with_suffix(".weed")
-        shutil.rmtree(scratch, ignore_errors=True)  # as well
-        scratch.mkdir(mode=0o700)
+        scratch = _scratch(here)
         server = None
         try:
             server = Server(folder, weed, scratch, lock)
@@ -67,6 +65,19 @@ def main(folder: Path, weed: str) -> None:
             if server:
                 server.stop()
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(here: Path) -> Path:
+    """A directory of this keeper alone: a folder may be deleted and made anew while the keeper of the old one stops."""
+    for stale in here.parent.glob(f"{here.stem}.*.weed"):
+        try:
+            os.kill(int(stale.suffixes[0][1:]), 0)
+        except (OSError, ValueError):  # its keeper was killed, and its number may be another user's now
+            shutil.rmtree(stale, ignore_errors=True)
+    made = here.with_suffix(f".{os.getpid()}.weed")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(mode=0o700)
+    return made
 
 
 class Server:

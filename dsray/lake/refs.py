@@ -12,6 +12,13 @@ from dsray.lake.store import Conflict, Missing, Store
 
 Value = dict[str, Any]
 
+_MEND = {
+    "builds/": "Bring it back from a copy of the lake, or delete it: then runs begin with the first crawl again.",
+    "releases/": "Bring it back from a copy of the lake: it alone says which versions there are.",
+    "crawls/": "Bring it back from a copy of the lake, or delete it: then the next crawl fetches everything anew.",
+}
+"""What a ref holds that nothing else does, by where it lies."""
+
 _TRIES = 200
 _PAUSES_S = (0.005, 0.25)  # the first and the longest; each is drawn from zero to that
 
@@ -27,12 +34,19 @@ def get(store: Store, name: str) -> tuple[Value | None, str | None]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise LakeError(f"{store.url}/{_object(name)} is not a ref.", "Delete it and run again.")
+        raise broken(store, name)
     return value, etag
 
 
+def broken(store: Store, name: str) -> LakeError:
+    """The error for a ref that does not say what it should."""
+    mend = next((words for folder, words in _MEND.items() if name.startswith(folder)), "Delete it and run again.")
+    return LakeError(f"{store.url}/{_object(name)} is not a ref.", mend)
+
+
 def update(store: Store, name: str, change: Callable[[Value | None], Value]) -> Value:
-    """Moves a ref to `change(its value)` and returns that. `change` may be called again, and must not count its calls.
+    """Moves a ref to `change(its value)` and returns that. `change` may be called again, on a value that has its change
+    already too: an answer was lost, and another moved the ref before we asked again. So it sets, and never adds.
 
     Raises LakeError when others move the ref all the time.
     """

@@ -42,12 +42,20 @@ _REFUSALS: tuple[tuple[set[str], str, str], ...] = (
         "Check the AWS credentials and the rights on the bucket.",
     ),
     (
+        {"RequestTimeTooSkewed", "RequestExpired"},
+        "The clocks of this machine and of {at} are too far apart.",
+        "Set the clock that is wrong, then run again.",
+    ),
+    (
         {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"},
         "{at} has no space left for {url}.",
         "Free some space or raise the quota, then run again.",
     ),
     (
-        {"EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError", "SSLError"},
+        {
+            *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"),
+            *("ResponseStreamingError", "IncompleteReadError", "HTTPClientError", "SSLError"),
+        },
         "The lake {url} cannot be reached at {at} ({code}).",
         "Check AWS_ENDPOINT_URL, the network, and that the server runs.",
     ),
@@ -89,10 +97,16 @@ class S3Store:
         return self.get(name)[0]
 
     def get(self, name: str) -> tuple[bytes, str]:
+        from botocore.exceptions import ResponseStreamingError
+        from urllib3.exceptions import HTTPError
+
         key = self._key(name)
 
         def fetch() -> tuple[bytes, str]:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            except HTTPError as error:  # a refusal of a streaming request that breaks off: botocore lets it through
+                raise ResponseStreamingError(error=error) from error
             return answer["Body"].read(), answer["ETag"]
 
         return self._ask(name, lambda: _again(fetch))
@@ -101,9 +115,9 @@ class S3Store:
         sha256 = sha256 or digest(data)
         return sha256 if self._put(name, bytes(data), meta, sha256, IfNoneMatch="*") else ""
 
-    def swap(self, name: str, data: bytes, etag: str | None) -> str:
+    def swap(self, name: str, data: bytes, etag: str | None, meta: Mapping[str, str] = {}) -> str:
         condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-        new = self._put(name, data, {}, digest(data), **condition)
+        new = self._put(name, data, meta, digest(data), **condition)
         if new is None:
             raise Conflict(f"{self.url}/{name} was changed by another.", "Read it again.")
         return new
@@ -194,9 +208,11 @@ class S3Store:
         try:
             found = self._ask(name, lambda: self._found(name))
         except LakeError as silent:
-            if lost and isinstance(silent, Missing) and _code(error) in ("PreconditionFailed", "412", "NoSuchKey"):
+            if _code(error) not in ("PreconditionFailed", "412", "NoSuchKey"):
+                raise self._clear(error, name, writing=True) from error
+            if isinstance(silent, Missing):
                 return None
-            raise self._clear(error, name, writing=True) from error
+            raise  # that the condition did not hold is no failure; that nobody says why is one
         if found["Metadata"].get(_ATTEMPT) == attempt:
             return str(found["ETag"])
         if lost:

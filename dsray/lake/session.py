@@ -5,10 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsray.errors import LakeError
 from dsray.lake.store import Store, open_store, probe
 
 FOLDER = Path(".dsray")
 """Where the embedded lake and what goes with it lie, in the folder that dsray is run from."""
+
+
+def compact(store: Store) -> None:
+    """Where the store is the embedded one of this folder, takes the bytes of deleted objects out of its files."""
+    if store.url.startswith("s3://"):
+        from dsray.lake import embedded
+
+        embedded.compact(FOLDER.absolute() / "lake", store)
 
 
 @contextmanager
@@ -22,11 +31,19 @@ def opened(url: str | None, folder: Path | None = None) -> Iterator[Store]:
         return
     from dsray.lake import embedded  # with its own imports, needed here only
 
-    with embedded.serve((folder or FOLDER).absolute() / "lake") as server:
+    place = (folder or FOLDER).absolute() / "lake"
+    with embedded.serve(place) as server:
         before = dict(os.environ)
         os.environ.update(embedded.environment(server))
         try:
             yield open_store(server.url)
+        except LakeError as error:
+            if embedded.running(place) is None:
+                raise LakeError(
+                    f"The embedded S3 server of {place} was ended.",
+                    "Run the same command: it starts again and goes on.",
+                ) from error
+            raise
         finally:
             for name in embedded.environment(server):
                 os.environ.pop(name)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,7 +19,9 @@ _GROUP_BYTES = 16 * 2**20  # of values in a row group: what a reader holds at on
 _GROUP_ROWS = (64, 65536)
 _AROUND_BYTES = 2**20  # of pages' headers and the footer, more than there are
 _TRIED_ROWS, _TRIED_BYTES = 32, 16384  # of a column of bytes, to see whether they compress
+_AT_ONCE_BYTES = 4 * 2**20
 _LENDER = b"dsray.lender"
+_FEW = 1000  # names, that are asked for one by one
 _LONGEST_COUNTS = 1500  # bytes: S3 keeps 2 KB of metadata in all
 
 
@@ -72,6 +75,11 @@ def write_named(store: Store, folder: str, table: pa.Table, counts: Mapping[str,
     return _put(store, f"{folder}/{digest[:2]}/{digest}.parquet", data, table.num_rows, counts, digest)
 
 
+def copy(store: Store, receipt: Receipt, name: str) -> Receipt:
+    """The same shard under another name. Raises Missing or DamagedError."""
+    return _put(store, name, whole(store, receipt), receipt.rows, receipt.counts, receipt.digest)
+
+
 def borrowed(table: pa.Table, column: str, lender: str, row: pa.Array) -> pa.Table:
     """The table with the column that another shard holds: `row` says where each value lies there, or null. `lender` is
     the digest of that shard; a receipt of this one must name it."""
@@ -91,6 +99,26 @@ def adopt(store: Store, name: str) -> Receipt | None:
         raise DamagedError(f"{store.url}/{name} carries no receipt.", "Delete it and run again.") from None
 
 
+def attest(store: Store, receipt: Receipt) -> bool:
+    """Gives a shard whose bytes are right the receipt that its object lost, in one swap; whether they are."""
+    data, etag = store.get(receipt.name)
+    if keys.digest(data) != receipt.digest:
+        return False
+    store.swap(receipt.name, data, etag, _meta(receipt.rows, receipt.counts))
+    return True
+
+
+def there(store: Store, names: Sequence[str]) -> set[str]:
+    """Those of the names that are on the store. Many are looked for in listings of their folders."""
+    with ThreadPoolExecutor(32) as pool:
+        if len(names) <= _FEW:
+            heads = pool.map(store.head, names)
+            return {name for name, head in zip(names, heads, strict=True) if head is not None}
+        folders = sorted({name.rpartition("/")[0] + "/" for name in names})
+        listed = pool.map(lambda folder: [entry.name for entry in store.list(folder)], folders)
+        return set(names) & set().union(*listed)
+
+
 def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -> pa.Table:
     """The shard's table. A whole read checks the digest; some columns are read by range, with their pages' checksums.
     A column written as `name?` need not be there: sources differ in their text fields.
@@ -106,6 +134,34 @@ def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -
             values = _read(store, _found(store, receipt, digest), parts)[one.name]
             table = table.set_column(place, one.name, _taken(values, table[one.name].combine_chunks()))
     return table
+
+
+def whole(store: Store, receipt: Receipt) -> bytes:
+    """The object's bytes, which are those that the receipt names. Raises Missing or DamagedError with what mends it."""
+    try:
+        data = store.read(receipt.name)
+    except Missing:
+        raise Missing(f"{store.url}/{receipt.name} is gone.", _mend(receipt.name)) from None
+    if keys.digest(data) != receipt.digest:
+        raise DamagedError(
+            f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
+            _mend(receipt.name),
+        )
+    return data
+
+
+def schema_of(store: Store, receipt: Receipt) -> pa.Schema:
+    """The shard's columns, from its footer. Raises Missing or DamagedError."""
+    try:
+        with store.open(receipt.name) as file:
+            return pq.read_schema(file)
+    except (pa.ArrowException, OSError, Missing):
+        return read(store, receipt).schema
+
+
+def lenders(schema: pa.Schema) -> list[str]:
+    """The digests of the shards from which a shard with this schema borrows."""
+    return [digest for column in schema if (digest := _lender(column))]
 
 
 def _lender(column: pa.Field) -> str:
@@ -134,51 +190,68 @@ def _read(store: Store, receipt: Receipt, columns: Sequence[str] | None) -> pa.T
     if columns is not None:
         try:
             with store.open(receipt.name) as file:
-                return _pick(pq.ParquetFile(file, page_checksum_verification=True), columns, store, receipt)
-        except (pa.ArrowException, OSError):  # damage, or a connection that broke: the whole read tells which
+                return _pick(file, columns, store, receipt)
+        except (pa.ArrowException, OSError, Missing):  # or a connection that broke: the whole read tells which
             pass
-    data = store.read(receipt.name)
-    if keys.digest(data) != receipt.digest:
-        raise DamagedError(
-            f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
-            _mend(receipt.name),
-        )
-    shard = pq.ParquetFile(pa.BufferReader(data))
-    return shard.read() if columns is None else _pick(shard, columns, store, receipt)
+    data = whole(store, receipt)
+    file = pa.BufferReader(data)
+    return pq.ParquetFile(file).read() if columns is None else _pick(file, columns, store, receipt)
 
 
 def _mend(*names: str) -> str:
-    """What makes shards again: they, and the manifests that say that they are there, have to go."""
-    derived = [name for name in names if name.startswith("shards/")]
-    if not derived:
+    """What makes objects again: they, and the manifests that say that they are there, have to go."""
+    if all(name.startswith("releases/") for name in names):
+        return "`dsray verify --heal` makes the release again."
+    made = [name for name in names if name.startswith(("shards/", "models/"))]
+    if not made:
         return "Bring it back from a copy of the lake."
-    gone = [*derived, *sorted({f"stages/{name.split('/')[1]}/" for name in derived})]
+    stages = {"train" if name.startswith("models/") else name.split("/")[1] for name in made}
+    gone = [*made, *(f"stages/{stage}/" for stage in sorted(stages))]
     return f"Delete {' and '.join(gone)} there and run again: the rest is kept."
 
 
-def _pick(shard: pq.ParquetFile, columns: Sequence[str], store: Store, receipt: Receipt) -> pa.Table:
-    """Some columns, or parts of them (`media.path`), in the order asked for."""
-    there = set(shard.schema_arrow.names)
+def _pick(file: pa.NativeFile, columns: Sequence[str], store: Store, receipt: Receipt) -> pa.Table:
+    """Some columns, or parts of them (`media.path`), in the order asked for. Few bytes are asked for at once; of more,
+    each piece when it is needed: all in memory beside their table would be twice as much."""
+    footer = pq.read_metadata(file)
+    schema = footer.schema.to_arrow_schema()
+    there = set(schema.names)
     columns = [name.removesuffix("?") for name in columns if not name.endswith("?") or name[:-1] in there]
     top_of = {column: column.split(".")[0] for column in columns}
     tops = list(dict.fromkeys(top_of.values()))
     lacking = sorted(set(tops) - there)
     if lacking:
         raise LakeError(f"{store.url}/{receipt.name} has no column {', '.join(lacking)}.")
-    lent = {one.name for one in shard.schema_arrow if _lender(one)}  # which has no parts here
-    return shard.read(columns=[top if top in lent else column for column, top in top_of.items()]).select(tops)
+    lent = {one.name for one in schema if _lender(one)}  # which has no parts here
+    wanted = [top if top in lent else column for column, top in top_of.items()]
+    few = _stored(footer, wanted) <= _AT_ONCE_BYTES
+    shard = pq.ParquetFile(file, metadata=footer, pre_buffer=few, page_checksum_verification=True)
+    return shard.read(columns=wanted, use_threads=not few).select(tops)
+
+
+def _stored(footer: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """Bytes of columns, or parts of them, as they lie in the file."""
+    leaves = [footer.schema.column(number).path for number in range(footer.num_columns)]
+    of = [number for number, leaf in enumerate(leaves) if any(f"{leaf}.".startswith(f"{one}.") for one in columns)]
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    return sum(group.column(number).total_compressed_size for group in groups for number in of)
 
 
 def _put(store: Store, name: str, data: Data, rows: int, counts: Mapping[str, int], digest: str = "") -> Receipt:
-    said = json.dumps(counts, sort_keys=True, separators=(",", ":"))
-    if len(said) > _LONGEST_COUNTS:
-        raise ValueError(f"{len(said)} bytes of counts do not fit into an object's metadata")
-    if made := store.create(name, data, {"rows": str(rows), "counts": said}, digest):
+    if made := store.create(name, data, _meta(rows, counts), digest):
         return Receipt(name, made, rows, len(data), dict(counts))
     found = adopt(store, name)
     if found is None:
         raise Missing(f"{store.url}/{name} was deleted while it was written.", "Run again.")
     return found
+
+
+def _meta(rows: int, counts: Mapping[str, int]) -> dict[str, str]:
+    """A receipt as an object's metadata."""
+    said = json.dumps(counts, sort_keys=True, separators=(",", ":"))
+    if len(said) > _LONGEST_COUNTS:
+        raise ValueError(f"{len(said)} bytes of counts do not fit into an object's metadata")
+    return {"rows": str(rows), "counts": said}
 
 
 def _written(write: Callable[[pa.NativeFile], None], room: int) -> memoryview:

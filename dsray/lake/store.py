@@ -66,7 +66,7 @@ class Store(Protocol):
         `sha256`: from a caller that knows it.
         """
 
-    def swap(self, name: str, data: bytes, etag: str | None) -> str:
+    def swap(self, name: str, data: bytes, etag: str | None, meta: Mapping[str, str] = {}) -> str:
         """Compare-and-swap; None: it must not exist. The new etag; raises Conflict."""
 
     def head(self, name: str) -> Head | None:

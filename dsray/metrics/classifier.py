@@ -4,6 +4,8 @@ It measures usefulness by its accuracy, and its last layer but one gives the fea
 come from the data itself, not from ImageNet: their Fréchet distance is not FID.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -50,25 +52,33 @@ class Classifier(nn.Module):
         return self.head(self.body(x))  # type: ignore[no-any-return]  # nn.Module is untyped
 
 
-def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int, steps: int = 0) -> Classifier:
-    """A classifier after a fixed number of steps (STEPS if nothing is said), whatever the number of rows: what is
-    compared has equal budgets."""
+def fit(images_NHWC: Images, labels_N: Labels, classes: int, seed: int, steps: int | None = None) -> Classifier:
+    """A classifier after a fixed number of steps, STEPS if nothing is said, whatever the number of rows: what is
+    compared has equal budgets. Rows of a negative label are not learned from."""
     steps = steps or STEPS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Classifier(images_NHWC.shape[3], classes)
-    images, labels = _tensor(images_NHWC), torch.from_numpy(np.asarray(labels_N, np.int64))
+    labels = torch.from_numpy(np.asarray(labels_N, np.int64))
     optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    order = _order(len(labels), seed, steps)
+    known_M = np.flatnonzero(np.asarray(labels_N) >= 0)
+    order = known_M[_order(len(known_M), seed, steps)]
     net.train()
     for step in range(steps):
-        rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
-        loss = F.cross_entropy(net(_scaled(images[rows])), labels[rows], label_smoothing=0.05)
+        rows = order[step * BATCH : (step + 1) * BATCH]
+        loss = F.cross_entropy(net(_scaled(_tensor(images_NHWC[rows]))), labels[rows], label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+    return net.eval()
+
+
+def restored(weights: Mapping[str, Tensor]) -> Classifier:
+    """A classifier from its `state_dict`."""
+    net = Classifier(weights["body.0.weight"].shape[1], len(weights["head.bias"]))
+    net.load_state_dict(weights)
     return net.eval()
 
 
@@ -87,6 +97,14 @@ def logits(net: Classifier, images_NHWC: Images) -> NDArray[np.float64]:
 def features(net: Classifier, images_NHWC: Images) -> NDArray[np.float64]:
     """[N, 64] activations of the last layer but one."""
     return np.concatenate([net.body(x).double().numpy() for x in _batches(images_NHWC)])
+
+
+def doubt(net: Classifier, images_NHWC: Images, labels_N: Labels) -> NDArray[np.float64]:
+    """[N]: -log p(label), the higher the less sure the network is of an image's label (least confidence: Lewis & Gale,
+    1994, arXiv:cmp-lg/9407020); -inf where it finds another one."""
+    odds_NK = logits(net, images_NHWC)
+    own_N = odds_NK[np.arange(len(labels_N)), labels_N]
+    return np.where(odds_NK.argmax(1) == labels_N, np.logaddexp.reduce(odds_NK, 1) - own_N, -np.inf)
 
 
 def _batches(images_NHWC: Images) -> list[Tensor]:

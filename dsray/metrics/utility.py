@@ -32,30 +32,17 @@ class Usefulness(TypedDict):
 
 
 def accuracy(
-    images: Images,
-    labels: Labels,
-    test_images: Images,
-    test_labels: Labels,
-    classes: int,
-    seed: int,
-    steps: int = 0,
+    images: Images, labels: Labels, test_images: Images, test_labels: Labels, classes: int, seed: int
 ) -> float:
-    """Accuracy on the test rows after training on the others, for as many steps as a build's (classifier.STEPS) if
-    nothing is said.
+    """Accuracy on the test rows after training on the others. Every training has the same number of steps.
 
     Raises DsrayError when either set is empty.
     """
-    return float(found(images, labels, test_images, test_labels, classes, seed, steps).mean())
+    return float(found(images, labels, test_images, test_labels, classes, seed).mean())
 
 
 def found(
-    images: Images,
-    labels: Labels,
-    test_images: Images,
-    test_labels: Labels,
-    classes: int,
-    seed: int,
-    steps: int = 0,
+    images: Images, labels: Labels, test_images: Images, test_labels: Labels, classes: int, seed: int
 ) -> NDArray[np.bool_]:
     """[N] whether the class of each test row is found after training on the others. Raises as `accuracy` does."""
     if min(len(labels), len(test_labels)) == 0:
@@ -63,7 +50,7 @@ def found(
             f"An accuracy cannot be had from {len(labels)} rows to train on and {len(test_labels)} held out.",
             "Collect more, or give `select.split` a larger test.",
         )
-    net = classifier.fit(images, labels, classes, seed, steps)
+    net = classifier.fit(images, labels, classes, seed)
     return np.asarray(classifier.logits(net, test_images).argmax(1) == test_labels)
 
 

@@ -42,6 +42,8 @@ class Card:
     """Gates that failed, in words; a release has some only when it was `accepted`, which says why."""
     accepted: str = ""
     private: Sequence[Private] = ()
+    learned: Sequence[str] = ()
+    """Of models that learned from other rows than those of this release, in words."""
     path: str = ""
     """Where it lies, as a reader opens it: s3://bucket/prefix/releases/digits/v3."""
     limits: Sequence[str] = ()

@@ -14,7 +14,6 @@ from dsray import keys, plugin, rng, schema
 from dsray.errors import DsrayError, RecipeError
 from dsray.kinds import Kind, Marked, Object, code, kind
 from dsray.lake.manifests import Manifest
-from dsray.lake.shards import name_of
 from dsray.recipe import Augment, Recipe
 from dsray.stages.own import step_of
 from dsray.stages.samples import counts, good, marked, media, only, sample_table
@@ -64,10 +63,11 @@ def policies(wanted: Augment, classes: Mapping[str, Mapping[str, int]]) -> dict[
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
-    works = [shards.Work(name_of("augment", step.shard_key(r)), [(r, None)]) for r in made["gather"].shards]
+    samples = made["gather"].shards
+    works = [shards.Work(name, [(r, None)]) for name, r in zip(step.names(samples), samples, strict=True)]
     said = {name: step.params[name] for name in ("seed", "spec", "classes", "own")}
     fn = partial(copies, kind_name=work.recipe.kind, **said)
-    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(None))
+    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(None), work.known(step.name))
     return step.manifest(receipts, {name: total(receipts, name) for name in ("in", "kept", "quarantined")})
 
 

@@ -76,20 +76,41 @@ class Checkpoints:
                 if remove:  # so that it can be made again
                     self.remove(place)
 
+    def end(self, steps: int) -> str | None:
+        """The name of the state after the last step, if it is there: what another training can begin with."""
+        ended = [place for place in self.places("safetensors") if place.step == steps]
+        return self.name(ended[-1], "safetensors") if ended else None
+
+    def begin(self, steps: int, like: "State") -> "State":
+        """The state after the last step. Raises Unreadable."""
+        name = self.end(steps)
+        if name is None:
+            raise Unreadable("is gone")
+        try:
+            return self._state(name, like)
+        except Missing:
+            raise Unreadable("is gone") from None
+
     def _read(self, place: Place, like: "State") -> "State":
+        state = self._state(self.name(place, "safetensors"), like)
+        try:
+            self.story(place)
+        except (ValueError, KeyError, TypeError):
+            raise Unreadable("is damaged") from None
+        return state
+
+    def _state(self, name: str, like: "State") -> "State":
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        name = self.name(place, "safetensors")
         data, head = self.store.read(name), self.store.head(name)
         if head and head.sha256 and head.sha256 != keys.digest(data):
             raise Unreadable("is damaged")
         try:
             state = load(data)
-            self.story(place)
         except (SafetensorError, ValueError, KeyError, TypeError):
             raise Unreadable("is damaged") from None
-        if any(name not in state or state[name].shape != tensor.shape for name, tensor in like.items()):
+        if any(part not in state or state[part].shape != tensor.shape for part, tensor in like.items()):
             raise Unreadable("is of another model")
         return state
 

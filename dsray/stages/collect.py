@@ -35,9 +35,14 @@ _GRACE_S = 120
 
 
 def step(recipe: Recipe, made: Made, crawl: int = 0, revisit: str = "all") -> Step:
-    """`crawl` counts how often the sources were asked anew; the same number finds what was fetched then."""
+    """`crawl` counts how often the sources were asked anew; the same number finds what was fetched then. `media` is the
+    first field of each crawl's `item`: keys know no order."""
     sources = {name: source.model_dump(mode="json", exclude_none=True) for name, source in recipe.collect.items()}
-    params = {"sources": sources, "opted_out": recipe.select.drop.opted_out, "crawl": crawl, "revisit": revisit}
+    media = {name: next(iter(said.crawl.item), None) for name, said in recipe.collect.items() if said.crawl}
+    params = {
+        "sources": sources, "media": media, "opted_out": recipe.select.drop.opted_out, "crawl": crawl,
+        "revisit": revisit,
+    }  # fmt: skip
     return Step("collect", "collect", VERSION, params, [])
 
 
@@ -139,9 +144,9 @@ def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, An
         finally:
             limit.cancel()
             child.kill()
-    if child.returncode < 0:
-        raise KilledError(f"A fetch process was killed by signal {-child.returncode}.", "Run again to go on.")
     lost = SourceError(f"A fetch process ended too early, with exit code {child.returncode}.", "Run again to go on.")
+    if child.returncode < 0:
+        lost = KilledError(f"A fetch process was killed by signal {-child.returncode}.", "Run again to go on.")
     why = heard("".join(said), lost)
     if isinstance(why, UnreachedError):
         return why

@@ -17,13 +17,18 @@ from dsray.recipe import Recipe
 from dsray.report import card, charts, grid, page, private
 from dsray.report import scores as words
 from dsray.report.private import Private
+from dsray.stages import retrain
 from dsray.stages.choose.quarantine import caught
 from dsray.stages.gates import Gate, told
 from dsray.stages.release import Part, features_of, parts, release_table
 from dsray.stages.samples import good, sample_table
 from dsray.stages.select import by_count
 from dsray.stages.step import Made, Step, Work
+from dsray.stages.versions import FORMAT
 from dsray.version import __version__
+
+Learned = dict[str, dict[str, Any]]
+"""Model → what a release says of what it learned from."""
 
 _EXAMPLES = 8
 _MOST_FACTS = 200_000
@@ -35,20 +40,22 @@ _THUMBNAIL = 72  # pixels
 def documents(step: Step, made: Made, work: Work, version: int, receipts: list[Receipt]) -> dict[str, str]:
     """File name → text, for the folder of the release."""
     origin_counts = counts(receipts)
+    learned = {name.split()[1]: retrain.told(m, made, work.store) for name, m in made.items() if m.stage == "train"}
     manifest = {
+        "format": FORMAT,
         "dataset": work.recipe.dataset,
         "version": version,
         "kind": work.recipe.kind,
         "classes": step.params["classes"],
         **step.params["form"],
         "dsray": __version__,
-        "recipe": work.recipe.model_dump(mode="json"),
         "shards": [receipt.__dict__ for receipt in receipts],
         "rows": origin_counts,
         "rows_in": made["collect"].counts["in"],
         "quarantine": made["select"].details["quarantine"],
         "scores": made["evaluate"].details["scores"] if "evaluate" in made else {},
         "gates": step.params["gates"],
+        "models": learned,
         "private": {one.model: private.documented(one) for one in _private(made)},
         "stages": {name: {"key": m.key, "version": m.version, "counts": m.counts} for name, m in made.items()},
     }
@@ -57,10 +64,16 @@ def documents(step: Step, made: Made, work: Work, version: int, receipts: list[R
                   for gate in step.params["gates"] if not gate["passed"]]  # fmt: skip
         manifest["accepted"] = {"reason": accepted, "gates": failed}
     return {
-        "README.md": card.card(_card(step, made, work, version, receipts)),
-        "report.html": page.render(_report(step, made, work, version)),
-        "manifest.json": json.dumps(manifest, indent=1, sort_keys=True),
+        "README.md": card.card(_card(step, made, work, version, receipts, learned)),
+        "report.html": page.render(_report(step, made, work, version, learned)),
+        "manifest.json": _in_order(manifest, work.recipe),
     }
+
+
+def _in_order(manifest: dict[str, Any], recipe: Recipe) -> str:
+    """All sorted but the recipe: of a crawl's `item` the first field is the media's."""
+    said = json.loads(json.dumps(manifest, sort_keys=True)) | {"recipe": recipe.model_dump(mode="json")}
+    return json.dumps(said, indent=1)
 
 
 def counts(receipts: list[Receipt]) -> dict[str, dict[str, int]]:
@@ -79,7 +92,7 @@ def recipe_text(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
 
 
-def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
+def _report(step: Step, made: Made, work: Work, version: int, learned: Learned) -> page.Report:
     rows_in = made["collect"].counts["in"]
     quarantine, signals = _quarantine_and_signals(made, work)
     classes = step.params["classes"]
@@ -104,7 +117,7 @@ def _report(step: Step, made: Made, work: Work, version: int) -> page.Report:
         real_grid=_grid(made["gather"], work, classes),
         grids=[page.Grid(part.name, _grid(part.manifest, work, classes), _drawn(part.manifest)) for part in synthetic],
         grid_classes=classes,
-        training=[_curve(name.split()[1], m, made, work) for name, m in made.items() if m.stage == "train"],
+        training=[_curve(model, made[f"train {model}"], made, work, said) for model, said in learned.items()],
         walks=[page.Walk(model, _read(work, one["walk"])) for model, one in _seen(made).items()],
         nearest=[_nearest(model, one["nearest"], made, work) for model, one in _seen(made).items()],
         scores=scores(made, step.params["gates"]),
@@ -227,7 +240,7 @@ def _tables(manifest: Manifest, work: Work) -> Iterator[pa.Table]:
         yield good(shards.read(work.store, receipt)).sort_by("id")
 
 
-def _curve(model: str, manifest: Manifest, made: Made, work: Work) -> page.Curve:
+def _curve(model: str, manifest: Manifest, made: Made, work: Work, learned: dict[str, Any]) -> page.Curve:
     points = manifest.details["curve"]
     images = {int(point["step"]): int(point["images"]) for point in points}
     grids = [
@@ -240,7 +253,7 @@ def _curve(model: str, manifest: Manifest, made: Made, work: Work) -> page.Curve
     losses = [{k: v for k, v in point.items() if k not in ("step", "attempt")} for point in points]
     turns = [f"Step {turn['step']:,}: {turn['why']}; it went on from step {turn['to']:,}."
              for turn in manifest.details.get("turns", [])]  # fmt: skip
-    return page.Curve(model, losses, grids, over_time, turns)
+    return page.Curve(model, losses, grids, over_time, [*retrain.words(model, learned), *turns])
 
 
 def _seen(made: Made) -> dict[str, Any]:
@@ -291,7 +304,7 @@ def scores(made: Made, gates: list[Gate]) -> list[page.Score]:
     return found
 
 
-def _card(step: Step, made: Made, work: Work, version: int, receipts: list[Receipt]) -> card.Card:
+def _card(step: Step, made: Made, work: Work, version: int, receipts: list[Receipt], learned: Learned) -> card.Card:
     recipe = work.recipe
     empty = release_table(sample_table(0, step.params["texts"]), step.params)
     splits: dict[str, tuple[int, int]] = {}
@@ -317,6 +330,7 @@ def _card(step: Step, made: Made, work: Work, version: int, receipts: list[Recei
         refused=[told(gate) for gate in step.params["gates"] if not gate["passed"]],
         accepted=step.params.get("accepted", ""),
         private=_private(made),
+        learned=[words for model, said in learned.items() for words in retrain.words(model, said)],
         rows=counts(receipts),
         path=f"{work.store.url}/releases/{recipe.dataset}/v{version}",
         thresholds=_thresholds(recipe, made["select"].details["judge"]["limits"]),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dsray import plugin, schema
 from dsray.kinds import Kind, Object, code, kind
 from dsray.lake.manifests import Manifest
-from dsray.lake.shards import borrowed, name_of
+from dsray.lake.shards import borrowed
 from dsray.recipe import Recipe
 from dsray.stages.samples import counts, marked, only, sample_table
 from dsray.stages.step import Made, Step, Work, digests, total
@@ -33,18 +33,20 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     texts, verdicts = step.params["texts"], made["select"]
-    families = list(zip(made["collect"].shards, made["render"].shards, verdicts.shards, strict=True))
+    of = (made["collect"].shards, made["render"].shards, verdicts.shards)
+    families = list(zip(*of, strict=True))
     of_raw = ["id", "source", "url", "page", "licence?", *(f"{name}?" for name in texts)]
     works = [
         shards.Work(
-            name_of("gather", step.shard_key(raw, form, verdict)),
+            name,
             [(raw, of_raw), (form, ["error", "size", "frame"]), (verdict, None)],
             {"forms": form.digest},
         )
-        for raw, form, verdict in families
+        for name, (raw, form, verdict) in zip(step.names(*of), families, strict=True)
     ]
     fn = partial(samples, kind_name=work.recipe.kind, texts=texts)
-    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(verdicts.counts["kept"]), light=True)
+    progress = work.progress.rows(verdicts.counts["kept"])
+    receipts = shards.map_shards(work.store, works, fn, progress, work.known(step.name), light=True)
     lent = [replace(receipt, lender=form.name) for receipt, (_, form, _) in zip(receipts, families, strict=True)]
     found = {name: total(receipts, name) for name in ("kept", "quarantined")}
     return step.manifest(lent, {"in": verdicts.counts["kept"], **found})  # a manifest that does not balance is refused

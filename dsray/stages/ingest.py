@@ -10,16 +10,19 @@ import pyarrow as pa
 from dsray import keys, sources
 from dsray.collection import Source
 from dsray.errors import SourceError
-from dsray.lake import folder
+from dsray.lake import folder, tombstones
 from dsray.lake.shards import Receipt
+from dsray.lake.tombstones import Tombstones
 from dsray.schema import RAW
 from dsray.sources.consent import obeyed
+from dsray.sources.forgotten import left
 from dsray.sources.piece import Piece
 from dsray.sources.rows import bad, table
 from dsray.stages.child import in_child
 from dsray.stages.step import Work, total
 
 VERSION = 1
+NOTHING = Tombstones()
 _LIMIT_S = 3600  # for one piece that is read carefully
 
 Made = tuple[pa.Table, dict[str, int]]
@@ -36,8 +39,9 @@ def run(name: str, source: Source, work: Work, texts: list[str]) -> tuple[list[R
     if not found:
         raise SourceError(f"The source '{name}' has nothing to read.", "Check what it says against what is there.")
     works = [shards.Work(shard_name(name, source, piece, texts, obey), [], piece.json()) for piece in found]
-    read = partial(raw, name=name, source=source, texts=texts, obey=obey)
-    receipts = shards.map_shards(work.store, works, read, work.progress.rows(None))
+    forgotten = tombstones.load(work.store)
+    read = partial(raw, name=name, source=source, texts=texts, obey=obey, forgotten=forgotten)
+    receipts = shards.map_shards(work.store, works, read, work.progress.rows(None), work.known("collect"))
     filled = [receipt for receipt in receipts if receipt.rows]
     rows, failed = sum(receipt.rows for receipt in filled), total(filled, "failed")
     return filled, {"pieces": len(found), "read": rows - failed, "failed": failed}
@@ -61,16 +65,15 @@ def shard_name(name: str, source: Source, piece: Piece, texts: Iterable[str], ob
     return f"raw/{name}/{key[:2]}/{key}.parquet"
 
 
-def raw(
-    said: dict[str, Any], *, name: str, source: Source, texts: list[str], obey: bool = True, careful: bool = False
-) -> Made:
-    """The raw table of one piece. With `obey`, payloads that opt out are not in it.
+def raw(said: dict[str, Any], *, name: str, source: Source, texts: list[str], obey: bool = True,
+        forgotten: Tombstones = NOTHING, careful: bool = False) -> Made:  # fmt: skip
+    """The raw table of one piece, without what was forgotten. With `obey`, payloads that opt out are not in it.
 
     With `careful` it is read in a child process, and a piece that kills it is a row.
     """
     piece = Piece(**said)
     if careful:
-        again = partial(raw, said, name=name, source=source, texts=texts, obey=obey)
+        again = partial(raw, said, name=name, source=source, texts=texts, obey=obey, forgotten=forgotten)
         found: Made | None = in_child(again, start="spawn", seconds=_LIMIT_S)  # not a fork: S3 has threads
         if found:
             return found
@@ -78,5 +81,6 @@ def raw(
         died = bad(name, where, "crashed", f"a process died of this piece of {piece.reader}")
         return table([died], texts), {"failed": 1}
     rows = sources.rows(piece, name, source)
-    made = table(map(obeyed, rows) if obey else rows, texts)
+    rows = map(obeyed, rows) if obey else rows
+    made = table(left(rows, forgotten) if forgotten else rows, texts)
     return made, {"failed": len(made) - made["error"].null_count}

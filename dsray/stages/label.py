@@ -72,14 +72,15 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     progress = work.progress.rows(made["collect"].counts["kept"])
     one_pass = how != "model"
     asking = partial(given_labels, labellers=dumped, combine=how if one_pass else None)
-    receipts = asked = shards.map_shards(work.store, works, asking, progress)
+    receipts = asked = shards.map_shards(work.store, works, asking, progress, work.known(step.name))
     counted = _patterns(asked, work.store) if labellers else Counter()
     model = None if one_pass else fit(counted)
     if model:
         params = {"model": {"accuracy": model.accuracy, "prior": model.prior}}
         named = [name_of("label", keys.key("label", VERSION, params, [receipt.digest])) for receipt in asked]
         works = [shards.Work(name, [(receipt, None)]) for name, receipt in zip(named, asked, strict=True)]
-        receipts = shards.map_shards(work.store, works, partial(combined, how="model", model=model), progress)
+        combining = partial(combined, how="model", model=model)
+        receipts = shards.map_shards(work.store, works, combining, progress, work.known(step.name))
     rows = sum(receipt.rows for receipt in receipts)
     details = {
         "labelled": total(receipts, "labelled"),
@@ -90,8 +91,18 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         "files": matched.told,
         "classes": patterns.labels(counted),
         **({"prior": model.prior} if model else {}),
+        **({"votes": [receipt.name for receipt in asked]} if model else {}),  # they serve again when rows come
     }
     return step.manifest(receipts, balance(rows), details)
+
+
+def names_of(step: Step, made: Made, recipe: Recipe) -> list[str] | None:
+    """Where the shards lie; None where that takes reading rows: of files, or of votes that a model weighs."""
+    if _files(recipe.label) or recipe.combine == "model":
+        return None
+    raws, facts = made["collect"].shards, made["measure"].shards if _asks_facts(recipe.label) else None
+    said = (step, recipe.label, recipe.texts(), recipe.combine)
+    return [_work(raw, facts[at] if facts else None, {}, *said).name for at, raw in enumerate(raws)]
 
 
 def _work(

@@ -4,7 +4,6 @@ While a payload is decoded it is rendered too, where render has not made its for
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,8 @@ import pyarrow as pa
 
 from dsray import plugin, schema
 from dsray.kinds import code, kind
+from dsray.lake import shards as lake_shards
 from dsray.lake.manifests import Manifest
-from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages import own, render
 from dsray.stages.decode import Seen, looks
@@ -33,24 +32,24 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
 
     raw = made["collect"]
     rendering = render.step(work.recipe, made)
-    forms = [name_of("render", rendering.shard_key(r)) for r in raw.shards]
-    with ThreadPoolExecutor(32) as pool:
-        rendered = [head is not None for head in pool.map(work.store.head, forms)]
+    forms = rendering.names(raw.shards)
+    rendered = {receipt.name for receipt in work.known(rendering.name)}
+    rendered |= lake_shards.there(work.store, [form for form in forms if form not in rendered])
     works = [
         shards.Work(
-            name_of("measure", step.shard_key(r)),
+            name,
             [(r, ["id", "digest", "payload"])],
-            {"render": not there},
-            [] if there else [form],
+            {"render": form not in rendered},
+            [] if form in rendered else [form],
         )
-        for r, form, there in zip(raw.shards, forms, rendered, strict=True)
+        for r, name, form in zip(raw.shards, step.names(raw.shards), forms, strict=True)
     ]
     said = {
         "kind_name": work.recipe.kind, "signals": work.recipe.measure.signals, "spec": rendering.params["spec"],
         "touches": render.steps(work.recipe),
     }  # fmt: skip
     progress = work.progress.rows(raw.counts["kept"])
-    receipts = shards.map_shards(work.store, works, partial(facts_and_forms, **said), progress)
+    receipts = shards.map_shards(work.store, works, partial(facts_and_forms, **said), progress, work.known(step.name))
     return step.manifest(receipts, balance(sum(r.rows for r in receipts)))
 
 

@@ -19,7 +19,6 @@ from dsray.errors import DsrayError
 from dsray.kinds import code, kind
 from dsray.lake import shards as lake_shards
 from dsray.lake.manifests import Manifest
-from dsray.lake.shards import name_of
 from dsray.recipe import Recipe
 from dsray.stages.samples import good
 from dsray.stages.step import Made, Step, Work, digests
@@ -48,10 +47,12 @@ def step(recipe: Recipe, made: Made) -> Step:
 def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
-    columns = ["media", "split", "error"]
-    works = [shards.Work(name_of("moments", step.shard_key(r)), [(r, columns)]) for r in made["gather"].shards]
+    columns, samples = ["media", "split", "error"], made["gather"].shards
+    works = [shards.Work(name, [(r, columns)]) for name, r in zip(step.names(samples), samples, strict=True)]
     progress = work.progress.rows(None)
-    receipts = shards.map_shards(work.store, works, partial(moments, kind_name=work.recipe.kind), progress)
+    receipts = shards.map_shards(
+        work.store, works, partial(moments, kind_name=work.recipe.kind), progress, work.known(step.name)
+    )
     with ThreadPoolExecutor(16) as pool:
         tables = list(pool.map(partial(lake_shards.read, work.store), receipts))
     return step.manifest(receipts, {}, merged(tables))

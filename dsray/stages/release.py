@@ -4,10 +4,8 @@ A reader sees the version before or this one: objects are created once, and the 
 """
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -15,23 +13,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsray import keys, rng, schema
 from dsray.errors import DsrayError, GateError, LakeError, RecipeError
 from dsray.kinds import Kind, kind
-from dsray.lake import refs, shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
+from dsray.lake.tombstones import Tombstones
 from dsray.recipe import Recipe
+from dsray.stages import buckets, versions
+from dsray.stages.buckets import Before
 from dsray.stages.gates import Gate, check, gates
 from dsray.stages.moments import channels_first, values
-from dsray.stages.samples import RARE, good
+from dsray.stages.retrain import parent
+from dsray.stages.samples import RARE
 from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
 VERSION = 3
-
-_BUCKET = "bucket"
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,14 @@ def parts(made: Made) -> list[Part]:
     return found + [Part(n.removeprefix("synthesize "), m) for n, m in made.items() if n.startswith("synthesize ")]
 
 
-def step(recipe: Recipe, made: Made, accept: str | None = None) -> Step:
+def step(recipe: Recipe, made: Made, accept: str | None = None, forgotten: Tombstones | None = None) -> Step:
     """What is in a release: its rows and scores, not the stages' keys: other ways to the same rows are the same.
 
-    `accept` is the reason to release in spite of gates that fail; where none does, it is nothing.
+    `accept` is the reason to release in spite of gates that fail; where none does, it is nothing. Rows of a model that
+    learned from rows that were `forgotten` are not released for any reason: GateError.
     """
+    if forgotten and forgotten.models:
+        untainted(made, forgotten.models)
     asked = gates_of(recipe, made)
     params = {
         "dataset": recipe.dataset, "kind": recipe.kind, "classes": class_names(made), "texts": recipe.texts(),
@@ -67,6 +68,19 @@ def step(recipe: Recipe, made: Made, accept: str | None = None) -> Step:
     if accept and not all(gate["passed"] for gate in asked):
         params["accepted"] = accept
     return Step("release", "release", VERSION, params, [d for part in parts(made) for d in digests(part.manifest)])
+
+
+def untainted(made: Made, tainted: frozenset[str]) -> None:
+    """Raises GateError for synthetic rows of a model that learned from forgotten rows, or began with one's networks."""
+    for part in parts(made):
+        if not part.synthetic:
+            continue
+        model = made[f"train {part.name}"]
+        if tainted.intersection([*digests(model), parent(model.params) or ""]):
+            raise GateError(
+                f"The release is refused: {part.name} learned from rows that were forgotten.",
+                f"Train it again: set another `synthesize.{part.name}.seed`, or leave it out; --accept does not help.",
+            )
 
 
 def form_of(recipe: Recipe, made: Made) -> dict[str, Any]:
@@ -108,6 +122,11 @@ def gates_of(recipe: Recipe, made: Made) -> list[Gate]:
 def run(step: Step, made: Made, work: Work) -> Manifest:
     if "accepted" not in step.params:
         check(step.params["gates"])
+    if not made["gather"].counts["kept"]:
+        raise DsrayError(
+            f"The release would be empty: none of {made['select'].counts['in']:,} rows is left.",
+            "Loosen `select`; `dsray plan --set` shows what another threshold keeps.",
+        )
     version = claim(work.store, step)
     prefix = f"releases/{work.recipe.dataset}/v{version}/"
     receipts = write_parts(step, made, work, prefix)
@@ -118,106 +137,68 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     for receipt in receipts:
         if work.store.head(receipt.name) is None:
             raise LakeError(f"{receipt.name} has vanished from the lake.", "Run again to make it again.")
-    publish(work.store, step, version)
+    versions.publish(work.store, step.params["dataset"], version, step.key)
     rows = sum(part.manifest.counts["kept"] for part in parts(made))
-    return step.manifest(receipts, balance(rows), {"version": version, "prefix": prefix})
+    details = {"version": version, "prefix": prefix, "again": again(made, work.recipe)}
+    return step.manifest(receipts, balance(rows), details)
+
+
+def again(made: Made, recipe: Recipe) -> dict[str, Any]:
+    """What it takes to make the release again, should the lake be damaged. The recipe is a text: its order matters."""
+    asked = {name: made["collect"].params[name] for name in ("crawl", "revisit")}
+    return {
+        "recipe": json.dumps(recipe.model_dump(mode="json")),
+        "steps": {name: m.key for name, m in made.items()},
+        **asked,
+    }
 
 
 def claim(store: Store, step: Step) -> int:
     """The version that this release is, or becomes: the first that nobody else holds."""
-    versions = published(store, step.params["dataset"])
-    for number, entry in versions.items():
+    there = versions.published(store, step.params["dataset"])
+    for number, entry in there.items():
         if entry["key"] == step.key:
             return number
-    number = max(versions, default=0) + 1
+    number = max(there, default=0) + 1
     while True:
         name = f"releases/{step.params['dataset']}/v{number}/claim.json"
-        text = keys.canonical({"key": step.key})
+        text = versions.claimed(step.key)
         if store.create(name, text) or store.read(name) == text:
             return number
         number += 1
 
 
-def publish(store: Store, step: Step, version: int) -> None:
-    """Moves the dataset's ref: from here on readers see the version."""
-    entry = {"key": step.key, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-
-    def change(value: dict[str, Any] | None) -> dict[str, Any]:
-        versions = dict((value or {}).get("versions", {}))
-        versions.setdefault(str(version), entry)
-        return {"versions": versions, "latest": max(int(number) for number in versions)}
-
-    refs.update(store, _ref(step.params["dataset"]), change)
-
-
-def published(store: Store, dataset: str) -> dict[int, dict[str, Any]]:
-    """The versions of a dataset that readers see."""
-    value, _ = refs.get(store, _ref(dataset))
-    return {int(number): entry for number, entry in (value or {}).get("versions", {}).items()}
-
-
-def _ref(dataset: str) -> str:
-    return f"releases/{dataset}"
-
-
 def write_parts(step: Step, made: Made, work: Work, prefix: str) -> list[Receipt]:
-    """Every part by hash bucket: the rows of a bucket meet on one worker, are sorted by id and put as one object."""
-    from dsray.engine.exchange import exchange
-
+    """The shards of every part."""
     receipts: list[Receipt] = []
     rows = sum(part.manifest.counts["kept"] for part in parts(made))
+    old = before(step, made, work)
+    count = partial(buckets.counts, shard_mb=step.params["settings"]["shard_mb"], shape=step.params["shape"])
+    form = partial(release_table, params=step.params)
     for part in parts(made):
-        buckets = bucket_counts(part.manifest.shards, step.params["settings"]["shard_mb"], step.params["shape"])
-        written = exchange(
-            part.manifest.shards,
-            partial(_load, store=work.store, buckets=buckets),
-            _BUCKET,
-            partial(_write, store=work.store, prefix=prefix, name=part.name, buckets=buckets, params=step.params),
-            partitions=sum(buckets.values()),
-        )
-        receipts += [
-            Receipt(**json.loads(text)) for text in (written["receipt"].to_pylist() if written.num_columns else [])
-        ]
+        samples, was = part.manifest.shards, old.get(part.name)
+        wanted = count(samples)
+        same = was if was and count(was.samples) == wanted else None
+        receipts += buckets.write(work.store, prefix, part.name, samples, wanted, form, same)
         work.progress.show(sum(receipt.rows for receipt in receipts), rows, "")
     return sorted(receipts, key=lambda receipt: receipt.name)
 
 
-def bucket_counts(samples: list[Receipt], shard_mb: float, shape: Sequence[int] | None = None) -> dict[str, int]:
-    """Split → number of shards, from the bytes of media and tensors: sharding and compression before don't matter."""
-    sizes = {split: sum(r.counts.get(f"bytes:{split}", 0) for r in samples) for split in schema.SPLITS}
-    rows = {split: sum(r.counts.get(f"rows:{split}", 0) for r in samples) for split in schema.SPLITS}
-    tensor = 4 * math.prod(shape) if shape else 0
-    sizes = {split: size + tensor * rows[split] for split, size in sizes.items()}
-    return {split: max(1, math.ceil(sizes[split] / (shard_mb * 2**20))) for split in schema.SPLITS if rows[split]}
+def before(step: Step, made: Made, work: Work) -> dict[str, Before]:
+    """Part → what it was in the last build, if the last release was made of that, and in the same form."""
+    last = work.before(step.name)
+    if last is None or last.version != VERSION or _form(last.params) != _form(step.params):
+        return {}
+    of_rows = [name for name in made if name.split()[0] in ("gather", "augment", "synthesize")]
+    was = parts({name: manifest for name in of_rows if (manifest := work.before(name))})
+    if last.inputs != [digest for part in was for digest in digests(part.manifest)]:
+        return {}
+    return {part.name: Before(part.manifest.shards, last.details["prefix"], last.shards) for part in was}
 
 
-def _load(receipt: Receipt, *, store: Store, buckets: dict[str, int]) -> pa.Table:
-    table = good(shards.read(store, receipt))
-    row_keys = rng.keys_of(table["id"].to_pylist())
-    names = [
-        f"{split}/{int(key) % buckets[split]:05d}"
-        for split, key in zip(table["split"].to_pylist(), row_keys, strict=True)
-    ]
-    return table.append_column(_BUCKET, pa.array(names, pa.string()))
-
-
-def _write(
-    rows: pa.Table, *, store: Store, prefix: str, name: str, buckets: dict[str, int], params: dict[str, Any]
-) -> pa.Table:
-    receipts = []
-    for bucket, table in _by_bucket(rows):
-        split, number = bucket.split("/")
-        target = f"{prefix}{split}/{name}-{number}-of-{buckets[split]:05d}.parquet"
-        shard = shards.write(store, target, release_table(table, params), {"rows": table.num_rows})
-        receipts.append(json.dumps(shard.__dict__))
-    return pa.table({"receipt": pa.array(receipts, pa.string())})
-
-
-def _by_bucket(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    if rows.num_rows == 0:
-        return
-    for bucket in sorted(pc.unique(rows[_BUCKET]).to_pylist()):
-        yield bucket, rows.filter(pc.equal(rows[_BUCKET], bucket))
+def _form(params: dict[str, Any]) -> dict[str, Any]:
+    """What the bytes of a shard depend on, besides its rows."""
+    return {name: value for name, value in params.items() if name not in ("gates", "accepted")}
 
 
 def release_table(samples: pa.Table, params: dict[str, Any]) -> pa.Table:

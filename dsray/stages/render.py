@@ -13,7 +13,6 @@ from dsray import keys, plugin, schema
 from dsray.kinds import code, kind
 from dsray.lake import folder
 from dsray.lake.manifests import Manifest
-from dsray.lake.shards import name_of
 from dsray.recipe import Finish, Recipe
 from dsray.stages import own
 from dsray.stages.decode import Seen, looks
@@ -48,9 +47,10 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     from dsray.engine import shards
 
     raw = made["collect"]
-    works = [shards.Work(name_of("render", step.shard_key(r)), [(r, ["id", "payload"])]) for r in raw.shards]
+    named = zip(step.names(raw.shards), raw.shards, strict=True)
+    works = [shards.Work(name, [(r, ["id", "payload"])]) for name, r in named]
     fn = partial(forms, kind_name=work.recipe.kind, spec=step.params["spec"], touches=steps(work.recipe))
-    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(raw.counts["kept"]))
+    receipts = shards.map_shards(work.store, works, fn, work.progress.rows(raw.counts["kept"]), work.known(step.name))
     return step.manifest(receipts, balance(sum(r.rows for r in receipts)))
 
 

@@ -12,14 +12,16 @@ import pyarrow.compute as pc
 
 from dsray import keys, rng, schema
 from dsray.lake import shards as lake_shards
+from dsray.lake import tombstones
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt, name_of
 from dsray.lake.store import Store
+from dsray.lake.tombstones import Tombstones
 from dsray.recipe import Recipe
 from dsray.stages.choose.decision import Decision, decide, receipts, write
 from dsray.stages.choose.rules import Judge, failures
 from dsray.stages.choose.splits import fall, numbers
-from dsray.stages.choose.state import Family, groups_of
+from dsray.stages.choose.state import Family
 from dsray.stages.step import Made, Step, Work, digests, total
 
 VERSION = 2
@@ -27,8 +29,10 @@ VERSION = 2
 RAW_COLUMNS = ["id", "error", "evidence"]
 
 
-def step(recipe: Recipe, made: Made) -> Step:
+def step(recipe: Recipe, made: Made, forgotten: Tombstones | None = None) -> Step:
     params = {"select": recipe.select.model_dump(mode="json"), "seed": recipe.seed}
+    if forgotten and forgotten.signatures and recipe.select.duplicates.radius is not None:
+        params["forgotten"] = list(forgotten.signed)  # the orders: with none, keys are as they always were
     return Step("select", "select", VERSION, params, [*digests(made["measure"]), *digests(made["label"])])
 
 
@@ -41,8 +45,9 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     cluster, families = Cluster(), families_of(made)
     recrawled = made["collect"].details.get("recrawled", ())
     say = partial(work.progress.show, 0, None)
-    found = decide(families, work.recipe, work.store, cluster, recrawled, say)
-    inputs = list(zip(found.states, groups_of(families), strict=True)) if families else []
+    signatures = tombstones.load(work.store).signatures if "forgotten" in step.params else ()
+    found = decide(families, work.recipe, work.store, cluster, recrawled, say, signatures)
+    inputs = list(zip(found.states, found.groups, strict=True))
     written = cluster.each(inputs, partial(write, store=work.store, split_told=found.split_told))
     outcome = receipts(cluster.fetch(written))
     params = {"judge": found.judge.words(), "select": rest(work.recipe), "weights": found.weights}
@@ -54,7 +59,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         works.append(shards.Work(name, list(zip(of_shard, columns, strict=False))))
     fn = verdicts_of(work.recipe, found)
     progress = work.progress.rows(made["measure"].counts["kept"])
-    made_shards = shards.map_shards(work.store, works, fn, progress, light=True)
+    made_shards = shards.map_shards(work.store, works, fn, progress, work.known(step.name), light=True)
     counts = {name: total(made_shards, name) for name in ("in", "kept", "quarantined")}
     counted = Counter[str]()
     for receipt in made_shards:

@@ -1,7 +1,7 @@
 """a model → synthetic samples: each row names its model, seed and index, and can be made again from them alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsray import keys, models
+from dsray import keys, models, rng
 from dsray.errors import RecipeError
 from dsray.kinds import kind
 from dsray.lake import shards
@@ -18,15 +18,20 @@ from dsray.lake.shards import Receipt, name_of, write
 from dsray.lake.store import Store
 from dsray.models import quota
 from dsray.models.configs import JUDGES, PRIVATE
-from dsray.recipe import Recipe, Synthesis
+from dsray.recipe import Recipe
+from dsray.stages import trainset
 from dsray.stages.samples import counts, good, media, sample_table
 from dsray.stages.step import Made, Step, Work, balance, digests, total
-from dsray.stages.train import seed_of, synthesis
+from dsray.stages.train import class_numbers, seed_of, synthesis
+from dsray.synthesis import Synthesis
 
 VERSION = 2
 
 SHARD_ROWS = 1024
 """Rows of one sampling task, whole inner batches. Fixed, so that bytes don't depend on how many tasks run."""
+
+_COMPARING = ("neighbours", "classifier")
+"""Rules of rejection that ask the training rows."""
 
 
 def check(recipe: Recipe) -> None:
@@ -38,12 +43,19 @@ def check(recipe: Recipe) -> None:
                 f"synthesize.{name}.reject.discriminator: {architecture} keeps no discriminator.",
                 f"These do: {', '.join(sorted(JUDGES))}.",
             )
-        if wanted.reject.neighbours and architecture in PRIVATE:
+        if wanted.warm and architecture in PRIVATE:
             raise RecipeError(
-                f"synthesize.{name}.reject.neighbours: {architecture} is private, and what is compared with the "
-                "training rows is not.",
-                "Leave it out: a private model copies nobody.",
+                f"synthesize.{name}.warm: {architecture} is private, and its budget counts one training, not what the "
+                "model before had spent.",
+                "Leave it out: train from the beginning.",
             )
+        for rule in _COMPARING:
+            if getattr(wanted.reject, rule) and architecture in PRIVATE:
+                raise RecipeError(
+                    f"synthesize.{name}.reject.{rule}: {architecture} is private, and what is compared with the "
+                    "training rows is not.",
+                    "Leave it out.",
+                )
 
 
 def step(recipe: Recipe, made: Made, name: str) -> Step:
@@ -54,7 +66,7 @@ def step(recipe: Recipe, made: Made, name: str) -> Step:
         "rows": wanted.rows, "seed": seed_of(recipe, wanted), "kind": recipe.kind, "texts": recipe.texts(),
         **_options(name, wanted, trained.params["classes"]),
     }  # fmt: skip
-    real = digests(made["gather"]) if wanted.reject.neighbours else []
+    real = digests(made["gather"]) if _compares(params) else []
     return Step(f"synthesize {name}", "synthesize", VERSION, params, [*digests(trained), *real])
 
 
@@ -68,9 +80,14 @@ def _options(name: str, wanted: Synthesis, classes: list[str]) -> dict[str, Any]
     return {option: value for option, value in options.items() if value}
 
 
+def _compares(params: dict[str, Any]) -> bool:
+    return not params.get("reject", {}).keys().isdisjoint(_COMPARING)
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """One shard of synthetic rows: [start, stop). `real` are the samples that candidates are compared with, if any."""
+    """One shard of synthetic rows: [start, stop). `real` are the samples that candidates are compared with, if any, and
+    `judge` a classifier that learned from them."""
 
     store: Store
     step: str
@@ -79,6 +96,7 @@ class Sampling:
     params: dict[str, Any]
     start: int
     stop: int
+    judge: bytes = b""
 
     @property
     def name(self) -> str:
@@ -92,11 +110,15 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
 
     params, model = step.params, made[f"train {step.params['name']}"].shards[0]
     rows, reject = params["rows"], params.get("reject", {})
-    real = made["gather"].shards if "neighbours" in reject else []
+    real = made["gather"].shards if _compares(params) else []
     jobs = [
         Sampling(work.store, step.key, model, real, params, start, min(start + SHARD_ROWS, rows))
         for start in range(0, rows, SHARD_ROWS)
     ]
+    if "classifier" in reject and not all(work.store.head(job.name) for job in jobs):
+        # once, not in each worker: it takes seconds, and other CPUs round otherwise
+        judge = map_all(taught, jobs[:1], lambda _: None, gpus=0)[0]
+        jobs = [replace(job, judge=judge) for job in jobs]
     done: list[Receipt] = []
 
     def ended(receipt: Receipt) -> None:
@@ -104,8 +126,35 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
         work.progress.show(sum(one.rows for one in done), rows, "")
 
     receipts: list[Receipt] = map_all(sample_shard, jobs, ended, gpus=1 if connect.gpus() else 0)
-    rejected = {said: total(receipts, said) for said in ("candidates", "near", "unreal")} if reject else {}
+    rejected = {said: total(receipts, said) for said in _told(reject)}
     return step.manifest(receipts, balance(rows), rejected)
+
+
+def _told(reject: dict[str, Any]) -> list[str]:
+    """What is counted of candidates: those that were drawn, and those that each rule left out."""
+    if not reject:
+        return []
+    return ["candidates", "near", *(["denied", "sure"] if "classifier" in reject else ["unreal"])]
+
+
+def taught(job: Sampling) -> bytes:
+    """In a worker: a classifier of the labelled training rows, as safetensors."""
+    import torch
+    from safetensors.torch import save
+
+    from dsray.metrics import classifier
+
+    torch.set_num_threads(1)
+    images_NHWC, labels = trainset.arrays(job.store, job.real, job.params["kind"], trainset.room("cpu", 1))
+    classes, seed = job.params["classes"], judge_seed(job.params["seed"])
+    labels_N = np.where([label is None for label in labels], -1, class_numbers(labels, classes))
+    net = classifier.fit(images_NHWC, labels_N, len(classes), seed)
+    return save(net.state_dict())
+
+
+def judge_seed(seed: int) -> int:
+    """Another seed than those of the classifiers that measure how useful the rows are."""
+    return int(rng.bits(seed, "judge", np.zeros(1, np.uint64))[0, 0] >> np.uint64(1))
 
 
 def sample_shard(job: Sampling) -> Receipt:
@@ -123,7 +172,7 @@ class Sampler:
     class_of: Callable[[Any], Any]  # rows → classes
     draw: Callable[[Any, Any], Any]  # indices, classes → images
     near: Callable[[Any], Any] | None  # images → whether each hugs a training row
-    score: Callable[[Any, Any, Any], Any] | None  # images, indices, classes → how real each is
+    score: Callable[[Any, Any, Any], Any] | None  # images, indices, classes → the greater, the rather kept
 
 
 _READY: dict[str, Sampler] = {}
@@ -148,20 +197,31 @@ def _loaded(job: Sampling) -> Sampler:
     params, device = job.params, "cuda" if torch.cuda.is_available() else "cpu"
     architecture = models.architecture(params["architecture"])
     config, seed, reject = architecture.Config(**params["config"]), params["seed"], params.get("reject", {})
-    weights = load(job.store.read(job.model.name))
+    weights = load(shards.whole(job.store, job.model))
     net, truncation = architecture.painter(config, weights, device), params.get("truncation", 1.0)
 
     def images(index_N: Any, class_N: Any) -> Any:
         z_NZ = architecture.latents(config, weights, class_N, index_N, seed, truncation)
         return draw.paint(net, z_NZ, class_N, index_N, device)
 
-    judge = architecture.judge(config, weights, device) if "discriminator" in reject else None
+    score: Callable[[Any, Any, Any], Any] | None = _doubt(job.judge) if job.judge else None
+    if "discriminator" in reject:
+        score = partial(rejection.realness, architecture.judge(config, weights, device), seed=seed, device=device)
     return Sampler(
         quota.order(params["counts"]).__getitem__ if "counts" in params else partial(_in_turn, len(params["classes"])),
         images,
         _near(job, reject["neighbours"]) if "neighbours" in reject else None,
-        partial(rejection.realness, judge, seed=seed, device=device) if judge else None,
+        score,
     )
+
+
+def _doubt(judge: bytes) -> Callable[[Any, Any, Any], Any]:
+    from safetensors.torch import load
+
+    from dsray.metrics import classifier
+
+    net = classifier.restored(load(judge))
+    return lambda images_NHWC, _, class_N: classifier.doubt(net, images_NHWC, class_N)
 
 
 def _in_turn(classes: int, row_N: Any) -> Any:
@@ -194,11 +254,14 @@ def synthetic(
     if reject := params.get("reject"):
         from dsray.models import rejection
 
-        share, classes = reject.get("discriminator", 1.0), params["classes"]
-        first = start * rejection.laps(share)
-        kept = rejection.keep(class_N, first, share, sampler.draw, sampler.near, sampler.score, classes)
+        share, classes = reject.get("discriminator") or reject.get("classifier") or 1.0, params["classes"]
+        judged = "classifier" in reject
+        first = start * rejection.laps(share, judged)
+        kept = rejection.keep(class_N, first, share, sampler.draw, sampler.near, sampler.score, classes, judged)
         index_N, images = kept.index_N, kept.images_NHWC
-        rejected = {"candidates": kept.drawn, "near": kept.near, "unreal": kept.unreal}
+        found = {"candidates": kept.drawn, "near": kept.near, "denied": kept.denied, "unreal": kept.beaten,
+                 "sure": kept.beaten}  # fmt: skip
+        rejected = {said: found[said] for said in _told(reject)}
     else:
         images = sampler.draw(index_N, class_N)
     rows, label_N = len(index_N), [params["classes"][c] if params["classes"] else None for c in class_N]

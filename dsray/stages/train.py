@@ -14,17 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsray import keys, models
-from dsray.errors import DsrayError
+from dsray.errors import DsrayError, RecipeError
 from dsray.lake.manifests import Manifest
 from dsray.lake.session import FOLDER
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Store
 from dsray.models import quota
-from dsray.recipe import Recipe, Synthesis
+from dsray.models.configs import PRIVATE
+from dsray.recipe import Recipe
 from dsray.report.board import Board
-from dsray.stages import trainset
-from dsray.stages.checkpoints import Checkpoints, Place, Story, packed
+from dsray.stages import retrain, trainset
+from dsray.stages.checkpoints import Checkpoints, Place, Story, Unreadable, packed
+from dsray.stages.retrain import Standing
 from dsray.stages.step import Made, Progress, Step, Work, digests
+from dsray.synthesis import Synthesis
 
 if TYPE_CHECKING:
     from dsray.engine.training import Worker
@@ -48,20 +51,44 @@ class Training:
     classes: list[str]
     seed: int
     key: str
+    parent: str | None = None
+    """The key of the model whose networks it begins with."""
 
 
-def step(recipe: Recipe, made: Made, name: str) -> Step:
-    """The number of workers is no parameter: it does not change what is made, but for the order of sums."""
+def step(recipe: Recipe, made: Made, name: str, standing: Standing | None = None) -> Step:
+    """The step of a new model, or of the one that stands. The number of workers is no parameter: it does not change
+    what is made, but for the order of sums."""
     wanted = synthesis(recipe, name)
     architecture, config = models.preset(name, wanted.preset)
-    quota.counts(name, wanted.classes, class_names(made))  # an unknown label is told before hours of training
+    told_before_training(name, wanted, made)
     params = {
         "architecture": architecture,
         "config": config,
         "seed": seed_of(recipe, wanted),
         "classes": class_names(made),
     }
-    return Step(f"train {name}", "train", VERSION, params, digests(made["gather"]))
+    fresh = Step(f"train {name}", "train", VERSION, params, digests(made["gather"]))
+    return retrain.decided(fresh, wanted, made, standing)
+
+
+def told_before_training(name: str, wanted: Synthesis, made: Made) -> None:
+    """Raises RecipeError for rows that cannot be drawn."""
+    classes = class_names(made)
+    quota.counts(name, wanted.classes, classes)
+    if not wanted.reject.classifier:
+        return
+    learned = {label for label in classes if made["select"].details["classes"][label].get("train")}
+    if len(learned) < 2:
+        raise RecipeError(
+            f"synthesize.{name}.reject.classifier: training rows of two classes are needed, not of {len(learned)}.",
+            "Leave it out, or label the rows.",
+        )
+    drawn = {label for label, rows in wanted.classes.items() if rows} or set(classes)
+    if drawn - learned:
+        raise RecipeError(
+            f"synthesize.{name}.reject.classifier: no training row is of '{min(drawn - learned)}'.",
+            f"Say in `synthesize.{name}.classes` how many rows of which other labels are wanted.",
+        )
 
 
 def synthesis(recipe: Recipe, name: str) -> Synthesis:
@@ -84,8 +111,9 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     wanted = synthesis(work.recipe, name)
     job = Training(
         work.store, work.recipe.kind, step.params["architecture"], step.params["config"], made["gather"].shards,
-        step.params["classes"], step.params["seed"], step.key,
+        step.params["classes"], step.params["seed"], step.key, retrain.parent(step.params),
     )  # fmt: skip
+    learned = retrain.learned(step.key, made, work.store)
     gpus = connect.gpus()
     workers = fitting(wanted.workers, gpus or connect.cpus())
     label = f"{name}-{step.key[:12]}"
@@ -100,8 +128,13 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     details = {
         "curve": story.points, "grids": kept.grids(), "samples": kept.grids("npy"), "turns": story.turns,
         "notes": ear.notes, "workers": ear.workers, "private": _private(step, data),
+        "learned": learned, "end": kept.end(_steps(story)) if step.params["architecture"] not in PRIVATE else None,
     }  # fmt: skip
     return step.manifest([receipt], {}, details)
+
+
+def _steps(story: Story) -> int:
+    return int(story.points[-1]["step"]) if story.points else 0
 
 
 def fitting(wanted: int | tuple[int, int], there: int) -> int | tuple[int, int]:
@@ -167,6 +200,8 @@ def loop(job: Training, worker: "Worker") -> None:
     architecture = models.architecture(job.architecture)
     config = architecture.Config(**job.config)
     training = architecture.start(config, images_NHWC, labels_N, max(1, len(job.classes)), job.seed, worker.device)
+    if job.parent:
+        training.load(begun(job.store, job.parent, training.steps, training.state()))
     diary = Diary(job, worker, training)
     if worker.rank == 0:
         worker.post(("began", (worker.world, training.steps)))
@@ -176,6 +211,19 @@ def loop(job: Training, worker: "Worker") -> None:
     )  # fmt: skip
     if worker.rank == 0:
         job.store.create(_model_name(job.key), packed(weights))
+
+
+def begun(store: Store, parent: str, steps: int, like: "steps.State") -> "steps.State":
+    """The state that a training begins with which goes on from another model: all its networks and their averages as
+    they were after its last step. What the optimizer remembers begins at zero, and so do all schedules."""
+    try:
+        state = Checkpoints(store, parent).begin(steps, like)
+    except Unreadable as why:
+        raise DsrayError(
+            f"This training begins with the checkpoint of the last step of model {parent[:12]}, which {why}.",
+            "Take `warm` out of the recipe to train from nothing.",
+        ) from None
+    return {name: state[name].zero_() if name.endswith((".mean", ".square")) else state[name] for name in like}
 
 
 def class_numbers(labels: list[str | None], classes: list[str]) -> NDArray[np.int64]:

@@ -205,7 +205,7 @@ def walk(trial: Trial) -> Receipt:
 
     (model,) = trial.models
     architecture = models.architecture(model.architecture)
-    config, weights = architecture.Config(**model.config), load(trial.store.read(model.weights.name))
+    config, weights = architecture.Config(**model.config), load(shards.whole(trial.store, model.weights))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows, steps = _WALK
     images = interpolated(architecture, config, weights, max(1, len(trial.classes)), model.seed, device, rows, steps)

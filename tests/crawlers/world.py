@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -278,28 +278,32 @@ class World:
         """All requests so far, in the order of their coming."""
         return [tuple(json.loads(line)) for line in Path(self.log.name).read_text().splitlines()]
 
-    def broken(self, hits: list[Hit], slack: float = 0.1, aloft: int = 0) -> list[str]:
+    def broken(self, hits: list[Hit], slack: float = 0.1, aloft: int = 0, killed: Sequence[float] = ()) -> list[str]:
         """The promises that one crawl's requests broke.
 
-        A request may linger for `slack` seconds on its way; `aloft` may be on it when the host says Retry-After.
+        A request may linger for `slack` seconds on its way; `aloft` may be on it when the host says Retry-After, and
+        who is `killed` after that may not have written it down.
         """
         found = [f"forbidden: {hit}" for hit in hits if hit[1:3] in self.forbidden]
         got = Counter((host, canonical(path)) for _, host, path, status in hits if status in (200, 304))
         found += [f"{times} times: {at}" for at, times in got.items() if times > 1 and at[1] not in WELL_KNOWN]
         days = Counter(host for host, path in got if path.startswith("/cal?"))
         found += [f"{count} pages of a calendar: {host}" for host, count in days.items() if count > BUDGET]
-        last, closed, flying = dict[str, float](), dict[str, float](), dict[str, int]()
+        last, closed = dict[str, float](), dict[str, tuple[float, float]]()  # closed: said at, over at
+        flying: dict[str, int] = {}
         for hit in [hit for hit in hits if hit[2] not in WELL_KNOWN]:
             at, host, path, status = hit
             if host in last and at < last[host] + self.gaps.get(host, 0) - slack:
                 found.append(f"{at - last[host]:.2f} s after the one before: {hit}")
-            if at < closed.get(host, 0):
+            said, over = closed.get(host, (0.0, 0.0))
+            if at < over and not any(said < moment < at for moment in killed):
                 flying[host] -= 1
                 if flying[host] < 0:
-                    found.append(f"{closed[host] - at:.2f} s before Retry-After is over: {hit}")
+                    found.append(f"{over - at:.2f} s before Retry-After is over: {hit}")
             last[host] = at
             if status in (429, 503):
-                closed[host], flying[host] = at + self.retry_after.get((host, path), 0) - slack, aloft
+                closed[host] = at, at + self.retry_after.get((host, path), 0) - slack
+                flying[host] = aloft
         return found
 
 

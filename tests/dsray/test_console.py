@@ -3,11 +3,13 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
-from dsray.build import Outcome, Planned
+from dsray.build import Outcome
 from dsray.console import Lines, plan_table, summary
 from dsray.lake.manifests import Manifest
+from dsray.planning import Planned
 
 
 def screen() -> tuple[Console, io.StringIO]:
@@ -40,11 +42,15 @@ def test_each_finished_step_is_one_line():
     assert second.endswith("up to date") and "2 quarantined by 2 rules" in second
 
 
-def test_what_was_rejected_is_told():
+@pytest.mark.parametrize(("left", "said"), [
+    ({"unreal": 9}, "9 not real enough"),
+    ({"denied": 2, "sure": 7}, "2 of another class, 7 too sure"),
+])  # fmt: skip
+def test_what_was_rejected_is_told(left, said):
     console, file = screen()
-    made = manifest("synthesize", {"in": 8, "kept": 8}, candidates=20, near=3, unreal=9)
+    made = manifest("synthesize", {"in": 8, "kept": 8}, candidates=20, near=3, **left)
     Lines(console).finished("synthesize gan", made, 1.0, reused=False)
-    assert "of 20 candidates; 3 near to training rows, 9 not real enough" in file.getvalue()
+    assert f"of 20 candidates; 3 near to training rows, {said}" in file.getvalue()
 
 
 def test_the_table_adds_up():
@@ -60,6 +66,7 @@ def test_a_plan_says_why():
     plan_table(
         console,
         [Planned("select", "make", "select.drop.blur.min: 15 → 20"), Planned("gather", "unknown", "after select")],
+        {},
     )
     assert file.getvalue().splitlines()[0].split(maxsplit=2) == ["select", "make", "select.drop.blur.min: 15 → 20"]
 

@@ -1,14 +1,18 @@
 """dsray.dataset: what loaders make of a release's bytes."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from dsray.dataset import Dataset, Version
+from dsray import keys
+from dsray.dataset import Dataset, Version, export, find, version
+from dsray.errors import DsrayError, LakeError
 from dsray.lake import shards
-from dsray.lake.store import Store
-from dsray.stages import release
+from dsray.lake.store import Missing, Store
+from dsray.stages import release, versions
 from dsray.stages.moments import merged, moments
 from rows import drawing, png, sample_rows
 
@@ -75,3 +79,45 @@ def test_weights_are_drawn_by(store):
 
 def test_without_weights_all_are_1(store):
     assert dataset(store, {"values": "bytes"}).torch(weights=True).tensors[2].tolist() == [1.0] * 7
+
+
+def kept(store: Store, number: int, **said) -> None:
+    manifest = {"dataset": "d", "version": number, "shards": [], **said}
+    store.create(f"releases/d/v{number}/manifest.json", json.dumps(manifest).encode())
+    versions.publish(store, "d", number, f"key {number}")
+
+
+def test_a_name_is_the_newest_a_number_or_a_tag(store):
+    for number in (1, 2):
+        kept(store, number)
+    versions.tag(store, "d", "gold", 1)
+    assert [find(store, name).number for name in ("d", "d@v1", "d@2", "d@gold")] == [2, 1, 2, 1]
+    versions.withdraw(store, "d", 1, "wrong")
+    with pytest.raises(DsrayError, match="withdrawn"):
+        find(store, "d@v1")
+    assert version(store, "d", 1).number == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({"format": versions.FORMAT + 1}, "was written by a newer dsray"),
+        ({"version": 7}, "is of d@v7"),
+        ({"dataset": "letters"}, "is of letters@v1"),
+        ({"format": "x"}, "is not a release's manifest"),
+    ],
+)
+def test_a_manifest_that_is_not_the_versions_own_is_refused(store, said, wrong):
+    kept(store, 1, **said)
+    with pytest.raises(LakeError, match=rf"releases/d/v1/manifest\.json {wrong}"):
+        find(store, "d")
+
+
+def test_an_export_is_whole_or_an_error(store, tmp_path):
+    data = dataset(store, {})
+    (receipt,) = data.version.shards()
+    (written,) = export(data.version, tmp_path)
+    assert keys.digest(written.read_bytes()) == receipt.digest
+    store.delete(receipt.name)
+    with pytest.raises(Missing, match=f"{receipt.name} is gone"):
+        export(data.version, tmp_path / "again")

@@ -1,5 +1,6 @@
 """dsray.recipe: a wrong recipe says file, line, field and what would be right."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,11 +77,6 @@ def test_a_wrong_recipe_says_where_and_what(added, said):
     assert said in problem(GOOD + added)
 
 
-def test_rows_of_classes_add_up():
-    asked = recipe.parse(GOOD + "synthesize: {gan: {classes: {a: 4, 7: 6}}}").synthesize["gan"]
-    assert asked.rows == 10 and asked.classes == {"a": 4, "7": 6}
-
-
 def test_a_missing_key_is_named():
     assert "collect: this key is required" in problem("dataset: digits\n")
 
@@ -120,3 +116,12 @@ def test_workers_are_a_number_or_least_and_most(wrong):
     told = problem(GOOD + synthesize % wrong)
     assert told.startswith("r.yaml:8: synthesize.gan.workers: give a number from 1, or `[least, most]`")
     assert "\n" not in told
+
+
+def test_a_manifest_gives_the_recipe_back():
+    text = GOOD.replace("dataset", "measure: {signals: {own: 'mine:own'}}\nselect: {drop: {own: {min: 1}}}\ndataset")
+    for one in (recipe.parse(GOOD), recipe.parse(text), recipe.load(Path("recipes/digits.yaml"))):
+        again = recipe.of(json.loads(json.dumps(one.model_dump(mode="json"))))
+        assert again == one and type(again) is type(one)
+    with pytest.raises(RecipeError, match="The recipe of 'digits' is of another dsray"):
+        recipe.of({**recipe.parse(GOOD).model_dump(mode="json"), "newer": 1})

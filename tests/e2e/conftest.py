@@ -1,5 +1,6 @@
 """The demo's site, a small recipe, and one undisturbed build, for all whole runs."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from dsray import recipe as recipes
 from dsray.demo import recipe as demo
+from inline import inline
 from runs import LIMIT, Silent, lake
 
 
@@ -58,3 +60,25 @@ def built(recipe_text: str, ray_session: None, tmp_path_factory: pytest.TempPath
     with lake(folder) as store:
         outcome = build.run(recipe, store, Silent())
     return folder, recipe, outcome
+
+
+@pytest.fixture(scope="session")
+def two_versions(built, recipe_text: str, tmp_path_factory: pytest.TempPathFactory):
+    """A lake with digits@v1 and digits@v2, which drops what is a little blurred: (folder, both recipes' texts)."""
+    from dsray import build
+
+    folder = tmp_path_factory.mktemp("versions") / "lake"
+    shutil.copytree(built[0], folder)
+    sharper = recipe_text.replace("blur: {min: 200}", "blur: {min: 5000}")
+    with lake(folder) as store, inline():
+        version = build.run(recipes.parse(sharper), store, Silent()).made["release"].details["version"]
+    assert version == 2
+    return folder, recipe_text, sharper
+
+
+@pytest.fixture
+def two(two_versions, tmp_path: Path):
+    """A copy of it that a test may damage."""
+    folder = tmp_path / "lake"
+    shutil.copytree(two_versions[0], folder)
+    return folder, *two_versions[1:]

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dsray import build
+from changing import CHOICES, World, crawl_number
+from dsray import build, planning
 from dsray import recipe as recipes
 from dsray.demo.gallery import gallery
 from dsray.errors import DamagedError
 from dsray.lake import manifests, shards
+from inline import inline
 from runs import LIMIT, Silent, dsray, lake, release_bytes
 
 
@@ -91,7 +93,7 @@ def test_a_second_run_makes_nothing_and_starts_nothing(built, recipe_file):
 def test_a_threshold_reuses_what_it_does_not_concern(built, recipe_text, ray_session):
     folder, _, _ = built
     with lake(folder) as store:
-        planned = build.plan(recipes.parse(recipe_text.replace("blur: {min: 200}", "blur: {min: 201}")), store)
+        planned = planning.plan(recipes.parse(recipe_text.replace("blur: {min: 200}", "blur: {min: 201}")), store)
     states = {step.name: step.state for step in planned}
     assert [states[name] for name in ("collect", "measure", "render", "label")] == ["reuse"] * 4
     assert states["select"] == "make"
@@ -102,10 +104,11 @@ def test_a_threshold_reuses_what_it_does_not_concern(built, recipe_text, ray_ses
     assert "select.drop.blur.min: 200.0 → 201.0" in why
 
 
-def test_a_change_that_changes_nothing_stops_there(built, recipe_text, ray_session):
-    folder, _, _ = built
+def test_a_change_that_changes_nothing_stops_there(built, recipe_text, ray_session, tmp_path):
     heard = Silent()
-    with lake(folder) as store:  # verdicts name the threshold, so they differ; the samples are the same bytes
+    with lake(
+        shutil.copytree(built[0], tmp_path / "lake")
+    ) as store:  # verdicts name the threshold, so they differ; the samples are the same bytes
         build.run(recipes.parse(recipe_text.replace("dark: {max: 0.98}", "dark: {max: 0.981}")), store, heard)
     assert [name for name, reused in heard.steps if not reused] == ["select", "gather"]
 
@@ -144,3 +147,20 @@ def test_two_builds_at_once_end_with_one_release(recipe_text, ray_session, tmp_p
         thread.join(timeout=120)
     assert [outcome.made["release"].details["version"] for outcome in outcomes] == [1, 1]
     assert [path.name for path in (tmp_path / "releases" / "digits").iterdir() if path.is_dir()] == ["v1"]
+
+
+def test_a_build_that_ends_after_one_that_asked_anew_does_not_undo_that(store, tmp_path):
+    world = World(tmp_path / "source")
+    recipe = world.recipe({name: values[0] for name, values in CHOICES.items()})
+
+    class Beside(Silent):
+        def finished(self, step, manifest, seconds, reused):
+            if step == "collect":
+                build.run(recipe, store, Silent(), recrawl="all")
+
+    with inline():
+        build.run(recipe, store, Beside())
+        assert crawl_number(store) == 1
+        world.picture(3, 50)
+        made = build.run(recipe, store, Silent(), recrawl="all")
+    assert crawl_number(store) == 2 and "collect" not in made.reused

@@ -6,49 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 
 from dsray.lake import manifests
-from runs import busy, dsray, lake, release_bytes
+from killing import family, gone, is_busy_worker, start
+from runs import dsray, lake, release_bytes
 
 KILLS = 2
-
-
-def start(recipe: Path, folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "dsray", "run", str(recipe), "--lake", f"file://{folder}"],
-        cwd=recipe.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-
-
-def family(process: psutil.Process) -> list[psutil.Process]:
-    """A process and all below it, but for Ray's own agents: those look for their raylet once a minute."""
-    try:
-        return [p for p in (process, *process.children(recursive=True)) if "agent" not in line_of(p).lower()]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def line_of(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def gone(processes: list[psutil.Process], seconds: float) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    return not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_killed_driver_goes_on_and_ends_with_the_same_bytes(built, recipe_file, tmp_path):
     folder = tmp_path / "lake"
     moments = random.Random(20261123)
     for _ in range(KILLS):
-        driver = start(recipe_file, folder)
+        driver = start(recipe_file, "--lake", f"file://{folder}")
         try:
             driver.wait(timeout=moments.uniform(2, 14))
         except subprocess.TimeoutExpired:
@@ -68,25 +41,19 @@ def test_a_killed_driver_goes_on_and_ends_with_the_same_bytes(built, recipe_file
 
 def test_killed_workers_are_replaced_and_nothing_is_lost(built, recipe_file, tmp_path):
     folder = tmp_path / "lake"
-    driver = start(recipe_file, folder)
+    driver = start(recipe_file, "--lake", f"file://{folder}")
     killed = 0
     moments = random.Random(7)
     deadline = time.monotonic() + 120
     while driver.poll() is None and time.monotonic() < deadline:
         time.sleep(moments.uniform(0.3, 1.0))
-        workers = [p for p in family(psutil.Process(driver.pid)) if _is_busy_worker(p)]
+        workers = [p for p in family(psutil.Process(driver.pid)) if is_busy_worker(p)]
         if workers and killed < 4:
             os.kill(moments.choice(workers).pid, signal.SIGKILL)
             killed += 1
     assert driver.poll() == 0
     assert killed >= 1, "no worker was there to kill"
     assert release_bytes(folder) == release_bytes(built[0])
-
-
-def _is_busy_worker(process: psutil.Process) -> bool:
-    """A Ray worker in a task of ours, or the crawl's child."""
-    line = line_of(process)
-    return "crawlers.fetch" in line or busy(line)
 
 
 def test_ctrl_c_stops_at_once_with_one_sentence_and_leaves_nothing(recipe_file, tmp_path):

@@ -23,7 +23,7 @@ from runs import busy, dsray, lake
 
 KILLS = 20
 LIMIT_S = 420
-SLACK_S = 0.5  # on two busy cores
+SLACK_S = 0.5  # that a request may be longer on its way than the one before, on two busy cores
 ALOFT = 7  # what was sent before a 429 was read arrives after it: all but one of a host's requests at once
 
 
@@ -128,12 +128,11 @@ def test_nothing_forbidden_was_asked_and_every_host_was_given_its_time(world, cr
     assert len(hits) > len(world.kept)
 
     def excused(promise: str) -> bool:
-        """What a kill makes: work not committed is asked again, and a pause of the last moment is not known."""
-        again = promise.split(" ")[1] == "times:" and int(promise.split(" ")[0]) <= 1 + len(killed)
-        at = float(promise.rsplit("(", 1)[1].split(",")[0]) if "Retry-After" in promise else 0.0
-        return again or any(at - 4 < moment < at for moment, _ in killed)
+        """What a kill makes: work that was not committed is asked again."""
+        return promise.split(" ")[1] == "times:" and int(promise.split(" ")[0]) <= 1 + len(killed)
 
-    assert [promise for promise in world.broken(hits, SLACK_S, ALOFT) if not excused(promise)] == []
+    broken = world.broken(hits, SLACK_S, ALOFT, [moment for moment, _ in killed])
+    assert [promise for promise in broken if not excused(promise)] == []
 
 
 def test_a_crawl_that_is_done_asks_nothing_and_its_status_says_so(world, crawled):

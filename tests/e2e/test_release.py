@@ -16,6 +16,7 @@ from PIL import Image
 import dsray as api
 from dsray import build
 from dsray import recipe as recipes
+from dsray.dataset import find
 from dsray.errors import GateError, RecipeError
 from dsray.lake import manifests, shards
 from dsray.lake.shards import Receipt
@@ -123,6 +124,12 @@ def test_every_shard_is_what_the_manifest_says(built, release):
             assert api.keys.digest(data) == receipt.digest
             features = json.loads(pq.read_schema(io.BytesIO(data)).metadata[b"huggingface"])["info"]["features"]
             assert features["image"] == {"_type": "Image"}
+
+
+def test_the_manifests_recipe_is_the_recipe(built):
+    with lake(built[0]) as store:
+        said = find(store, "digits@v1").manifest
+    assert recipes.of(said["recipe"]) == built[1] and said["format"] == 1
 
 
 USEFULNESS = {"real": [0.9], "synthetic": [0.45], "both": [0.9], "n": 40, "extractor": "a network", "rows_real": 300,

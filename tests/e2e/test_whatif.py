@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from dsray import build, cli
+from dsray import build, cli, planning
 from dsray import recipe as recipes
 from dsray.stages.choose.quarantine import caught
 from dsray.stages.choose.whatif import counts_of
@@ -32,12 +32,12 @@ def test_what_it_tells_is_what_a_run_does(built, recipe_text, ray_session, chang
     folder, plain, outcome = built
     recipe = changed(recipe_text, changes)
     with lake(folder) as store:
-        now, then = build.compare(plain, recipe, store)
+        now, then = planning.compare(plain, recipe, store)
         assert now == counts_of(outcome.made["select"])
         run = build.run(recipe, store, Silent(), until="select")
         assert then == counts_of(run.made["select"])
         assert then != now and then.kept == run.made["select"].counts["kept"]
-        assert build.compare(plain, plain, store) is None
+        assert planning.compare(plain, plain, store) is None
 
 
 def test_plan_set_and_show_quarantine_print_it(built, recipe_file, capsys):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +18,7 @@ from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.selection import Select
 from dsray.stages.choose import caps, rules, splits, superseded, survey, twins
+from dsray.stages.choose.forgotten import Near
 from dsray.stages.choose.rules import Judge
 from dsray.stages.choose.state import Family, Group, Reader, facts, groups_of, packed_hex, state
 from dsray.stages.choose.twins import Orientations
@@ -34,9 +36,10 @@ _WRITTEN = pa.schema(
 
 @dataclass(frozen=True)
 class Decision:
-    """Rules with their numbers, and the states of all groups of shards."""
+    """Rules with their numbers, and the groups of shards with their states."""
 
     judge: Judge
+    groups: list[Group]
     states: list[Handle]
     weights: dict[str, float] | None
     split_told: bool  # whether the split is in the states, or follows from the cluster
@@ -44,20 +47,23 @@ class Decision:
 
 def decide(
     families: Sequence[Family], recipe: Recipe, store: Store, exchange: Exchange, recrawled: Sequence[str],
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None, forgotten: Sequence[int] = (),
 ) -> Decision:  # fmt: skip
-    """Looks through the facts and labels of all shards."""
-    select, groups = recipe.select, groups_of(families)
+    """Looks through the facts and labels of all shards. `forgotten`: the signatures of what was."""
+    select, groups = recipe.select, groups_of(families, exchange.width) if families else []
     reader, total = reader_of(recipe, store), sum(raw.rows for raw, _, _ in families)
     judge = rules.judge(select)
     if not families:
-        return Decision(judge, [], None, False)
+        return Decision(judge, [], [], None, False)
     old = superseded.find(exchange, groups, store, recrawled)
     inputs = list(zip(groups, old, strict=True))
     if select.drop.quantiles() or select.outliers:
         say("looking where thresholds lie")
         judge = survey.settle(judge, select, exchange, inputs, partial(facts, reader=reader))
     states = exchange.each(inputs, partial(state, reader=reader, judge=judge))
+    if forgotten and reader.signed:
+        near = Near(np.array(forgotten, np.uint64), select.duplicates.radius or 0, turned(recipe))
+        states = exchange.each([(one,) for one in states], near)
     if select.duplicates.exact or select.duplicates.radius is not None:
         say("looking for duplicates")
         states = twins.find(exchange, states, total, select.duplicates, turned(recipe))
@@ -70,7 +76,7 @@ def decide(
         say("splitting")
         split = select.split
         states = splits.assign(exchange, states, total, shares, split.by, split.stratify, recipe.seed)
-    return Decision(judge, states, weights_of(exchange, states, select), told)
+    return Decision(judge, groups, states, weights_of(exchange, states, select), told)
 
 
 def reader_of(recipe: Recipe, store: Store) -> Reader:

@@ -67,10 +67,11 @@ class Reader:
         )  # fmt: skip
 
 
-def groups_of(families: Sequence[Family]) -> list[Group]:
-    """Shards dealt in turn to groups of some 250,000 rows, at least 8 groups where there are as many shards."""
+def groups_of(families: Sequence[Family], width: int) -> list[Group]:
+    """Shards dealt in turn to groups of some 250,000 rows. Where there are enough shards, at least two groups for each
+    of `width` calls that run at once."""
     rows = sum(raw.rows for raw, _, _ in families)
-    count = max(1, min(len(families), max(8, rows // _GROUP_ROWS)))
+    count = max(1, min(len(families), max(2 * width, rows // _GROUP_ROWS)))
     return [[(n, families[n]) for n in range(start, len(families), count)] for start in range(count)]
 
 

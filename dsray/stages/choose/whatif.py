@@ -9,14 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from dsray.engine.exchange import Here
-from dsray.lake import shards
+from dsray.lake import shards, tombstones
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
 from dsray.recipe import Recipe
 from dsray.schema import SPLITS
 from dsray.stages import select
 from dsray.stages.choose.decision import decide, outcomes
-from dsray.stages.choose.state import groups_of
 from dsray.stages.step import Made
 
 _THREADS = 8
@@ -42,9 +41,10 @@ def counts_of(manifest: Manifest) -> Counts:
 def whatif(recipe: Recipe, made: Made, store: Store) -> Counts:
     """The counts of the select that `recipe` asks for."""
     families, here = select.families_of(made), Here()
-    found = decide(families, recipe, store, here, made["collect"].details.get("recrawled", ()))
+    recrawled, forgotten = made["collect"].details.get("recrawled", ()), tombstones.load(store).signatures
+    found = decide(families, recipe, store, here, recrawled, forgotten=forgotten)
     told: dict[int, pa.Table] = {}
-    for state, group in zip(found.states, groups_of(families) if families else [], strict=True):
+    for state, group in zip(found.states, found.groups, strict=True):
         told |= outcomes(state, group, found.split_told)
     fn = select.verdicts_of(recipe, found)
 

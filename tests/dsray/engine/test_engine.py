@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import ray
 
-from dsray.engine.exchange import exchange, hashes, split
+from dsray.engine.exchange import Cluster, hashes, split
 from dsray.engine.shards import Work, map_shards
 from dsray.engine.tasks import map_all, run_all
 from dsray.errors import DsrayError, SourceError
@@ -44,6 +44,16 @@ def test_each_shard_is_made_once_and_adopted_after(store):
         raise AssertionError("made again")
 
     assert map_shards(store, works, never, silent) == first
+
+
+def test_nobody_asks_the_store_for_shards_that_are_known(store, monkeypatch):
+    one = put(store, "k", 1)
+    works = [Work(f"out/{name}.parquet", [(one, None)]) for name in ("k0", "k1", "k2", "new")]
+    receipts = map_shards(store, works[:3], double, silent)
+    asked = []
+    monkeypatch.setattr(shards, "adopt", lambda store, name: asked.append(name))
+    made = map_shards(store, works, double, silent, known=receipts)
+    assert made[:3] == receipts and made[3].name == "out/new.parquet" and asked == ["out/new.parquet"]
 
 
 def test_only_the_columns_that_are_asked_for_are_read(store):
@@ -117,7 +127,9 @@ def test_rows_with_one_key_meet_in_one_call_and_none_is_lost(partitions, by):
         groups = table.group_by(by).aggregate([([], "count_all")])
         return groups.append_column("call", pa.array([os.urandom(8).hex()] * groups.num_rows, pa.string()))
 
-    met = exchange(tables, lambda table: table, by, once, partitions)
+    cluster = Cluster()
+    handles = cluster.round([(table,) for table in tables], lambda table: table, by, once, partitions)
+    met = pa.concat_tables(cluster.fetch(handles))
     assert met[by].to_pylist().count(None) == 0
     assert len(set(met[by].to_pylist())) == met.num_rows == (13 if by == "x" else 11)
     assert sum(met["count_all"].to_pylist()) == 100
@@ -129,10 +141,6 @@ def test_splitting_keeps_every_row_where_its_key_says():
     assert sorted(k for piece in pieces for k in piece["k"].to_pylist()) == list(range(1000))
     assert max(piece.num_rows for piece in pieces) < 2 * min(piece.num_rows for piece in pieces)
     assert np.array_equal(hashes(table["k"]), hashes(table.slice(0)["k"]))
-
-
-def test_an_exchange_of_nothing_is_nothing():
-    assert exchange([], lambda x: x, "k", lambda t: t, 3).num_columns == 0
 
 
 def test_tasks_answer_in_order_and_tell_news():

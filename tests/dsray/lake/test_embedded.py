@@ -48,6 +48,11 @@ def processes(folder: Path) -> dict[int, str]:
     return found
 
 
+def scratches(folder: Path) -> list[Path]:
+    here = keeper.rendezvous(folder)
+    return list(here.parent.glob(f"{here.stem}.*.weed"))
+
+
 def eventually(holds, seconds: float = 15) -> None:
     until = time.monotonic() + seconds
     while not holds():
@@ -64,7 +69,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     eventually(lambda: not processes(tmp_path))
     for left in (tmp_path / "lake", tmp_path / "other"):
         keeper.rendezvous(left).unlink(missing_ok=True)
-        shutil.rmtree(keeper.rendezvous(left).with_suffix(".weed"), ignore_errors=True)
+        for scratch in scratches(left):
+            shutil.rmtree(scratch, ignore_errors=True)
         if (left / "ports.json").exists():
             keeper._sweep(json.loads((left / "ports.json").read_text()))
 
@@ -142,6 +148,23 @@ def test_killing_one_of_the_two_ends_the_other_and_the_next_owner_starts_anew(fo
             assert reach(again).read("x") == b"1"
 
 
+def test_after_it_was_compacted_no_byte_of_deleted_objects_is_on_the_disk(folder: Path, reach):
+    needle, other = secrets.token_hex(16).encode(), secrets.token_hex(16).encode()
+
+    def holding(text: bytes) -> list[Path]:
+        return [path for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+    with serve(folder) as server:
+        store = reach(server)
+        store.create("stays", other)
+        for number in range(20):
+            store.create(f"goes/{number}", secrets.token_bytes(3000) + needle)
+            store.delete(f"goes/{number}")
+        assert holding(needle)
+        embedded.compact(folder, store)
+        assert holding(needle) == [] and store.read("stays") == other and holding(other)
+
+
 def test_two_folders_have_two_servers(tmp_path: Path, folder: Path, reach):
     with serve(folder) as one, serve(tmp_path / "other") as two:
         assert one.endpoint != two.endpoint
@@ -172,6 +195,38 @@ def test_an_owner_that_comes_while_the_server_stops_gets_a_server(folder: Path, 
             assert reach(server).create(f"x{number}", b"")
     with serve(folder) as server:
         assert len(list(reach(server).list(""))) == 2
+
+
+def test_stop_waits_for_one_that_stops_by_itself(folder: Path):
+    with serve(folder):
+        pass
+    eventually(lambda: not keeper.rendezvous(folder).exists())
+    assert embedded.stop(folder)
+    assert not processes(folder)
+
+
+def test_a_folder_is_deleted_and_made_anew_while_its_server_stops(folder: Path, reach):
+    with serve(folder):
+        pass
+    eventually(lambda: not keeper.rendezvous(folder).exists())
+    old = processes(folder)
+    assert "keeper" in old.values()
+    shutil.rmtree(folder, ignore_errors=True)
+    with serve(folder) as server:
+        eventually(lambda: not old.keys() & processes(folder).keys())
+        (scratch,) = scratches(folder)
+        assert (scratch / "security.toml").exists() and (scratch / "s3").exists()
+        assert reach(server).create("new", b"") and sorted(processes(folder).values()) == ["keeper", "weed"]
+
+
+def test_what_killed_keepers_left_is_taken_away(folder: Path):
+    with serve(folder):
+        for pid in processes(folder):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not processes(folder))
+    (left,) = scratches(folder)
+    with serve(folder):
+        assert left not in scratches(folder)
 
 
 def test_stop_ends_it_for_all(folder: Path):

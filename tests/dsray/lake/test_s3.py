@@ -167,7 +167,7 @@ def test_a_proxy_is_not_asked_for_this_machine(s3: Store, monkeypatch: pytest.Mo
 
 
 @contextmanager
-def answering(*codes: tuple[int, str]) -> Iterator[tuple[str, list[str]]]:
+def answering(*codes: tuple[int, str], heads: tuple[int, str] = (404, "")) -> Iterator[tuple[str, list[str]]]:
     """A server that answers puts with these, the last for ever, and knows no object."""
     puts: list[str] = []
 
@@ -180,7 +180,7 @@ def answering(*codes: tuple[int, str]) -> Iterator[tuple[str, list[str]]]:
             self._say(*codes[min(len(puts), len(codes)) - 1])
 
         def do_HEAD(self) -> None:
-            self._say(404, "")
+            self._say(*heads)
 
         def _say(self, status: int, code: str) -> None:
             body = f"<Error><Code>{code}</Code><Message>m</Message></Error>".encode() if code else b""
@@ -221,6 +221,7 @@ def test_a_conflicting_request_is_sent_again(keys: None, monkeypatch: pytest.Mon
         (507, "InsufficientStorage", "no space left"),
         (403, "QuotaExceeded", "no space left"),
         (403, "AccessDenied", "refuses our credentials"),
+        (403, "RequestTimeTooSkewed", "clocks of this machine and of"),
         (500, "InternalError", "its disk may be full"),
         (501, "NotImplemented", "does not honour conditional puts"),
         (404, "NoSuchBucket", "no bucket 'b'"),
@@ -231,3 +232,10 @@ def test_refusals_are_one_clear_sentence_after_a_few_tries(keys: None, monkeypat
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         assert said in refusal(lambda: open_store("s3://b").create("x", b"1"))
         assert len(puts) <= 8
+
+
+def test_a_refused_condition_that_nobody_explains_is_an_unreachable_lake(keys: None, monkeypatch):
+    with answering((412, "PreconditionFailed"), heads=(503, "")) as (endpoint, _):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        said = refusal(lambda: open_store("s3://b").create("x", b"1"))
+    assert "503" in said and "Precondition" not in said

@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dsray.errors import LakeError
 from dsray.lake.session import opened
 from dsray.lake.store import Store
+from killing import line_of, victims
 
 
 def test_without_an_address_the_embedded_server_of_the_folder_is_opened(tmp_path: Path, monkeypatch):
@@ -19,6 +21,18 @@ def test_without_an_address_the_embedded_server_of_the_folder_is_opened(tmp_path
         assert store.create("x", b"1")
         raise ZeroDivisionError
     assert dict(os.environ) == before
+    with opened(None, tmp_path) as store:
+        assert store.read("x") == b"1"
+
+
+def test_a_server_that_was_killed_is_told_as_that_and_comes_back(tmp_path: Path, monkeypatch):
+    monkeypatch.delenv("DSRAY_LAKE", raising=False)
+    told = r"The embedded S3 server of .* was ended. Run the same command"
+    with pytest.raises(LakeError, match=told), opened(None, tmp_path) as store:
+        store.create("x", b"1")
+        (server,) = (p for p in victims(psutil.Process(), "server") if str(tmp_path) in line_of(p))
+        server.kill()
+        store.read("x")
     with opened(None, tmp_path) as store:
         assert store.read("x") == b"1"
 

@@ -159,6 +159,16 @@ def test_raw_shards_are_named_by_their_bytes(store: Store):
     assert [entry.name for entry in store.list("raw/gallery/")] == sorted([one.name, other.name])
 
 
+def test_what_a_file_stores_of_columns_and_their_parts():
+    table = pa.table({"n": [1, 2], "media": pa.array([{"bytes": b"a" * 1000, "path": "x"}] * 2), "no": [3, 4]})
+    footer = pq.read_metadata(pa.BufferReader(shards.encode(table)))
+    of = {column: shards._stored(footer, [column]) for column in ("n", "no", "media", "media.bytes", "media.path")}
+    assert of["media"] == of["media.bytes"] + of["media.path"] and of["media.bytes"] > of["media.path"] > 0
+    group = footer.row_group(0)
+    every = sum(group.column(number).total_compressed_size for number in range(footer.num_columns))
+    assert shards._stored(footer, ["n", "media", "no"]) == every == of["n"] + of["media"] + of["no"]
+
+
 def test_what_is_not_there(store: Store):
     assert shards.adopt(store, "none.parquet") is None
     for columns in (None, ["id"]):
@@ -170,9 +180,12 @@ def test_what_is_not_there(store: Store):
     assert not isinstance(caught.value, DamagedError)
 
 
+@pytest.mark.parametrize("at_once", [0, 2**30])
 @pytest.mark.parametrize("columns", [None, ["id"]])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
-def test_damage_is_named(store: Store, damage: str, columns: list[str] | None):
+def test_damage_is_named(store: Store, monkeypatch, damage: str, columns: list[str] | None, at_once: int):
+    """However the columns are read: all at once, or each piece when it is needed."""
+    monkeypatch.setattr(shards, "_AT_ONCE_BYTES", at_once)
     receipt = shards.write(store, "s.parquet", pictures(500))
     data = bytearray(store.read(receipt.name))
     data[5000] ^= 1  # in the middle of the ids

@@ -46,13 +46,22 @@ def test_each_class_keeps_its_best_among_its_first_that_pass(classes, share, fil
         best = np.sort(contest[np.argsort(-luck(None, contest, None), kind="stable")[: len(rows)]])
         assert kept.index_N[rows].tolist() == best.tolist()
     assert np.array_equal(kept.images_NHWC, drawn(kept.index_N, classes))
-    assert kept.drawn == kept.near + kept.unreal + len(classes)
+    assert kept.drawn == kept.near + kept.beaten + len(classes)
     assert (kept.near > 0) <= filtered
 
 
 def test_without_a_score_the_first_stay():
     kept = keep(np.array([0, 1, 0]), 0, 1.0, drawn, lambda images: number(images) == 1, None, ["a", "b"])
-    assert kept.index_N.tolist() == [0, 4, 2] and (kept.drawn, kept.near, kept.unreal) == (4, 1, 0)
+    assert kept.index_N.tolist() == [0, 4, 2] and (kept.drawn, kept.near, kept.beaten) == (4, 1, 0)
+
+
+def test_a_score_of_minus_infinity_competes_with_nobody():
+    def score(images, index, classes):
+        return np.where(index % 3 == 0, -np.inf, -index.astype(float))
+
+    kept = keep(np.array([0, 0]), 0, 0.5, drawn, lambda images: number(images) == 1, score, ["a"])
+    assert kept.index_N.tolist() == [2, 4]  # of 2, 4, 5, 7
+    assert (kept.drawn, kept.near, kept.denied, kept.beaten) == (8, 1, 3, 2)
 
 
 def test_a_filter_that_drops_nearly_all_is_told_with_the_class():
@@ -60,6 +69,19 @@ def test_a_filter_that_drops_nearly_all_is_told_with_the_class():
     assert only_a.index_N.tolist() == [2 * MOST - 2, 2 * MOST - 1]
     with pytest.raises(DsrayError, match=f"Of {2 * MOST} candidates of 'b' only 0"):
         keep(np.array([0, 1, 1]), 0, 1.0, drawn, lambda images: images[:, 0, 0, 2] == 1, None, ["a", "b"])
+
+
+@settings(max_examples=40)
+@given(CLASSES, st.sampled_from([1.0, 0.8, 0.3]))
+def test_judged_rows_are_the_best_and_the_first_others(classes, share):
+    kept = keep(classes, 0, share, drawn, None, luck, ["a", "b", "c", "d"], judged=True)
+    every = np.arange(len(classes) * laps(share, judged=True))
+    for one in np.unique(classes):
+        rows = np.flatnonzero(classes == one)
+        contest = every[classes[every % len(classes)] == one][: math.ceil(len(rows) / share - 1e-9)]
+        best = contest[np.argsort(-luck(None, contest, None), kind="stable")[: math.ceil(len(rows) / 2)]]
+        others = [place for place in contest if place not in best][: len(rows) // 2]
+        assert kept.index_N[rows].tolist() == sorted([*best, *others])
 
 
 class Brightness(nn.Module):

@@ -142,6 +142,12 @@ def test_an_accepted_release_says_what_failed_and_why_it_was_taken() -> None:
     assert "accepted although" not in card(DIGITS)
 
 
+def test_a_model_that_learned_from_other_rows_says_so() -> None:
+    words = "gan learned from the rows of an earlier build: 4 of 15 training rows (26.7 %) are not the same"
+    assert f"- {words}\n" in card(replace(DIGITS, learned=[words]))
+    assert "earlier build" not in card(DIGITS)
+
+
 def test_a_private_model_says_what_it_spent_and_what_is_not_covered() -> None:
     text = card(replace(DIGITS, private=[Private("merf", 10.0, 1e-5, 0.6, "an exact accountant")]))
     promise = (

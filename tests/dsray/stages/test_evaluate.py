@@ -83,7 +83,7 @@ def built(store) -> dict[str, Manifest]:
     images = np.stack([picture(row) for row in range(TEST, ROWS)])[..., None]
     start = architecture.start(architecture.Config(**config), images, np.arange(len(images)) % 2, 2, 7, "cpu")
     weights = start.weights()
-    store.create("model", packed(weights))
+    model = Receipt("model", store.create("model", packed(weights)), 0, 1, {})
     store.create("early.npy", _array(np.random.default_rng(0).integers(0, 255, (20, 28, 28, 1), np.uint8)))
     store.create("late.npy", _array(images[:20]))
     params = {"architecture": "gan", "config": config}
@@ -97,7 +97,7 @@ def built(store) -> dict[str, Manifest]:
     details = {"curve": [{"step": 1, "images": 64}, {"step": 2, "images": 128}],
                "samples": [{"step": 1, "name": "early.npy"}, {"step": 2, "name": "late.npy"}]}  # fmt: skip
     for name, table in tables.items():
-        made[f"train {name}"] = Manifest("train", 1, name, params, [], [Receipt("model", "m", 0, 1, {})], {}, details)
+        made[f"train {name}"] = Manifest("train", 1, name, params, [], [model], {}, details)
         receipt = shards.write(store, f"{name}.parquet", table, counts(table))
         made[f"synthesize {name}"] = Manifest("synthesize", 1, name, {"seed": 7}, [], [receipt])
     return made

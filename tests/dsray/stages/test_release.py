@@ -1,6 +1,7 @@
 """release: columns that are there when a row has them, and that other libraries read as what they are."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import duckdb
@@ -10,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dsray import build, schema
 from dsray import recipe as recipes
-from dsray import schema
 from dsray.errors import DsrayError, GateError, RecipeError
 from dsray.kinds import kind
 from dsray.lake.manifests import Manifest
@@ -21,7 +22,9 @@ from dsray.stages import release
 from dsray.stages.moments import merged, moments, values
 from dsray.stages.samples import RARE, counts, sample_table
 from dsray.stages.step import Progress, Work
+from inline import inline
 from rows import drawing, png, sample_rows
+from runs import Silent
 
 CLASSES = ["a", "b", "c"]
 PARAMS = {"classes": CLASSES, "kind": "image", "texts": [], "columns": [], "form": {"values": "bytes"}, "shape": None}
@@ -129,12 +132,6 @@ def test_tensors_of_several_shapes_are_refused_before_anything_is_written():
         release.tensors(table["media"].slice(0, 1), kind("image"), {"values": "unit"}, [3, 28, 28])
 
 
-def test_a_shard_is_as_large_as_is_asked_with_its_tensors():
-    sizes = [Receipt("a", "d", 10, 1, {"bytes:train": 2**20, "rows:train": 1024, "bytes:test": 5, "rows:test": 1})]
-    assert release.bucket_counts(sizes, 1.0) == {"train": 1, "test": 1}
-    assert release.bucket_counts(sizes, 1.0, [1, 16, 16]) == {"train": 2, "test": 1}
-
-
 def judged(ratio: float) -> dict[str, Manifest]:
     """Manifests with a model whose usefulness is `ratio`."""
     made = made_of(gather=samples(), **{"synthesize gan": samples()})
@@ -163,3 +160,19 @@ def test_a_model_that_was_never_evaluated_is_not_released():
     del made["evaluate"]
     with pytest.raises(GateError, match="never evaluated"):
         release.step(wanted(), made)
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_an_origin_without_rows_has_no_shard_and_without_any_row_there_is_no_release(store, tmp_path, unlabelled):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "0.png").write_bytes(png(drawing(0)))
+    said = {
+        "dataset": "one",
+        "collect": {"f": {"files": {"path": str(tmp_path / "one")}}},
+        "select": {"drop": {"unlabelled": unlabelled}, "split": {"train": 0, "validation": 1, "test": 0}},
+        "augment": {"copies": 1},
+    }
+    with inline(), pytest.raises(DsrayError, match="none of 1 rows is left") if unlabelled else nullcontext():
+        made = build.run(recipes.model().model_validate(said), store, Silent()).made["release"]
+        (receipt,) = made.shards
+        assert receipt.name.endswith("/validation/real-00000-of-00001.parquet")

@@ -121,14 +121,13 @@ def test_shards_that_do_not_change_keep_their_outcome(store):
     from deciding import recipe_of
     from dsray.engine.exchange import Here
     from dsray.stages.choose import decision
-    from dsray.stages.choose.state import groups_of
     from lakes import families
 
     def written(made):
         of_shards, here = families(store, made, (40, 40, 999)), Here()
         found = decision.decide(of_shards, recipe_of({}), store, here, ())
         done = [decision.write(state, group, store=store, split_told=False)
-                for state, group in zip(found.states, groups_of(of_shards), strict=True)]  # fmt: skip
+                for state, group in zip(found.states, found.groups, strict=True)]  # fmt: skip
         return decision.receipts(done)
 
     made = rows(120)

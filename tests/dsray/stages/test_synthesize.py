@@ -1,9 +1,11 @@
 """synthesize: rows that can be made again from model, seed and index, whatever else is asked of them."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from safetensors.torch import load, save
 
@@ -14,12 +16,13 @@ from dsray.kinds import image
 from dsray.lake import shards
 from dsray.lake.manifests import Manifest
 from dsray.lake.shards import Receipt
+from dsray.metrics import classifier
 from dsray.metrics.copies import ratios
 from dsray.metrics.neighbours import flat
 from dsray.models import draw, gan, loop
 from dsray.models.configs import ARCHITECTURES, JUDGES
 from dsray.models.rejection import realness
-from dsray.stages import synthesize
+from dsray.stages import synthesize, train, trainset
 from dsray.stages.step import Progress, Work, balance
 from rows import drawing, png, sample_rows
 
@@ -47,6 +50,13 @@ def made(store, weights):
         "train gan": Manifest("train", 1, "", params, [], [model], {}),
         "gather": Manifest("gather", 1, "", {}, [], [real], balance(30)),
     }
+
+
+@pytest.fixture
+def lenient(monkeypatch):
+    """A classifier that knows little, and finds some of its classes in what a GAN draws that has hardly learnt."""
+    monkeypatch.setattr(classifier, "STEPS", 40)
+    monkeypatch.setattr(synthesize, "judge_seed", lambda seed: seed)
 
 
 @pytest.fixture
@@ -127,6 +137,71 @@ def test_the_discriminator_finds_kept_rows_more_real(sampled, weights):
     assert mean(kept) > mean(plain)
 
 
+def test_the_classifier_keeps_what_it_takes_for_its_class_and_is_least_sure_of(sampled, store, made, weights, lenient):
+    """Against the definition, on all candidates at once."""
+    wanted = {"a": 20, "c": 10}
+    manifest, table = sampled(classes=wanted, reject={"classifier": 0.5})
+    index_N = np.arange(960)
+    class_N = np.tile([CLASSES.index(label) for label in table["label"].to_pylist()], 32)
+    images, labels = trainset.arrays(store, made["gather"].shards, "image", 2**30)
+    judge = classifier.fit(images, np.array([CLASSES.index(label) for label in labels]), 3, BASE["seed"])
+    doubt_N = classifier.doubt(
+        judge, draw.sample(gan, gan.Config(**NUMBERS), weights, class_N, index_N, 5, "cpu"), class_N
+    )
+    denied = drawn = 0
+    for label, rows in wanted.items():
+        mine = index_N[class_N == CLASSES.index(label)]
+        contest = mine[doubt_N[mine] > -np.inf][: 2 * rows]
+        unsure = contest[np.argsort(-doubt_N[contest], kind="stable")[: rows // 2]]
+        best = np.sort([*unsure, *[one for one in contest if one not in unsure][: rows // 2]])
+        assert table.filter(pc.equal(table["label"], label))["index"].to_pylist() == best.tolist()
+        tried = mine[mine <= contest[-1]]
+        drawn, denied = drawn + len(tried), denied + int(np.isneginf(doubt_N[tried]).sum())
+    assert denied
+    assert manifest.details == {"candidates": drawn, "near": 0, "denied": denied, "sure": 30}
+    assert manifest.inputs[1:] == [receipt.digest for receipt in made["gather"].shards]
+
+
+def test_only_labelled_rows_teach_the_classifier(sampled, store, made, monkeypatch):
+    """Where models take rows without a label for the first class."""
+    monkeypatch.setattr(classifier, "STEPS", 40)
+    media = [png(drawing(seed, 12)) for seed in range(30)]
+    judges = []
+    for labels in ([CLASSES[seed % 3] if seed < 24 else None for seed in range(30)], None):
+        rows = sample_rows(media if labels else media[:24], labels or [CLASSES[seed % 3] for seed in range(24)])
+        real = shards.write(store, f"shards/gather/{len(rows)}.parquet", rows)
+        params = {"classes": CLASSES, "seed": 5, "kind": "image"}
+        judges.append(
+            synthesize.taught(synthesize.Sampling(store, "", made["train gan"].shards[0], [real], params, 0, 1))
+        )
+    assert judges[0] == judges[1]
+
+
+@pytest.mark.parametrize(("rows", "drawn", "said"), [
+    ({"a": {"train": 9}}, {}, "training rows of two classes are needed, not of 1"),
+    ({"a": {"train": 9}, "b": {"test": 3}, "c": {"train": 1}}, {}, "no training row is of 'b'"),
+    ({"a": {"train": 9}, "b": {"test": 3}, "c": {"train": 1}}, {"a": 1, "b": 0}, None),
+])  # fmt: skip
+def test_a_classifier_that_cannot_know_its_classes_is_told_before_anything_is_trained(rows, drawn, said):
+    said_of_gan = {"reject": {"classifier": 0.5}, "classes": drawn}
+    asked = recipe.model().model_validate({**BASE, "synthesize": {"gan": said_of_gan}}).synthesize["gan"]
+    made = {"select": Manifest("select", 1, "", {}, [], [], {}, {"classes": rows})}
+    with pytest.raises(RecipeError, match=said) if said else nullcontext():
+        train.told_before_training("gan", asked, made)
+
+
+def test_a_classifier_learns_once_and_not_again_where_all_shards_stand(sampled, lenient, monkeypatch):
+    monkeypatch.setattr(synthesize, "SHARD_ROWS", 64)
+    learned = []
+    fit = classifier.fit
+    monkeypatch.setattr(classifier, "fit", lambda *said: learned.append(1) or fit(*said))
+    said = {"classes": {"a": 60, "c": 40}, "reject": {"classifier": 0.5, "neighbours": 0.01}}
+    first = sampled(**said)
+    assert [receipt.rows for receipt in first[0].shards] == [64, 36] and len(learned) == 1
+    again = sampled(**said)
+    assert again == first and len(learned) == 1
+
+
 def test_options_that_say_nothing_leave_the_key(made):
     def key(**said):
         asked = recipe.model().model_validate({**BASE, "synthesize": {"gan": said}})
@@ -144,7 +219,8 @@ def test_a_label_that_is_not_there_is_told(made):
 
 @pytest.mark.parametrize(("family", "reject", "said"), [
     ("vae", {"discriminator": 0.5}, "vae keeps no discriminator"),
-    ("merf", {"neighbours": 0.5}, "merf is private"),
+    ("merf", {"neighbours": 0.5}, "neighbours: merf is private"),
+    ("dpgan", {"classifier": 0.5}, "classifier: dpgan is private"),
 ])  # fmt: skip
 def test_what_a_model_cannot_do_is_told_before_it_is_trained(family, reject, said):
     asked = recipe.model().model_validate({**BASE, "synthesize": {family: {"reject": reject}}})

@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,8 @@ def job_of(store, architecture: str, key: str) -> Training:
         split=pa.array(["train" if row % 8 else "test" for row in range(rows)]),
     )
     receipt = shards.write(store, "shards/render/sample.parquet", table, counts(table))
-    config = {**models.preset(architecture, "tiny").config, **CONFIG}
+    tiny = asdict(models.architecture(architecture).PRESETS["tiny"])
+    config = {name: CONFIG.get(name, said) for name, said in tiny.items()}
     return Training(store, "image", architecture, config, [receipt], ["0", "1"], 7, key)
 
 
@@ -118,6 +119,24 @@ def test_a_checkpoint_that_cannot_be_read_is_said_and_the_one_before_is_taken(co
     assert [news["step"] for what, news in heard if what == "point"] == [16]  # from 14 on
     assert model(store, job.key) == before
     assert kept.places("safetensors") == [(0, 14), (0, 16)]
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "gan", "hvae", "r3gan", "vae", "vaeflow"])
+def test_a_warm_start_begins_with_all_networks_as_they_were_at_the_end(store, architecture):
+    first = job_of(store, architecture, "a" * 64)
+    alone(first)
+    kept = Checkpoints(store, first.key)
+    last = load(store.read(kept.name(kept.places("safetensors")[-1], "safetensors")))
+    like = {name: tensor for name, tensor in last.items() if name != "run"}
+    state = train.begun(store, first.key, 16, like)
+    moments = {name for name in like if name.endswith((".mean", ".square"))}
+    assert len(moments) >= 2 and not any(state[name].any() for name in moments)
+    assert all(torch.equal(state[name], last[name]) for name in like.keys() - moments)
+    second = replace(first, key="b" * 64, parent=first.key)
+    alone(second)
+    assert model(store, second.key) != model(store, first.key)
+    with pytest.raises(DsrayError, match="which is gone"):
+        train.begun(store, first.key, 17, like)
 
 
 class Breaking(gan.Training):

@@ -1,91 +1,121 @@
-"""A stage whose output on a fixed sample changes must change its VERSION: keys are only true if versions are.
+"""dsray.stages.versions: what readers may open, and what they are told when they may not."""
 
-After a change that is meant: raise the stage's VERSION, then run `python tests/dsray/stages/test_versions.py`,
-which writes versions.json anew.
-"""
-
-import json
-from pathlib import Path
-
-import pyarrow as pa
 import pytest
 
-from dsray import keys
-from dsray.kinds import image
-from dsray.lake.shards import encode
-from dsray.selection import drop_of
-from dsray.stages import augment, gather, label, measure, release, render, select
-from dsray.stages.choose import decision
-from dsray.stages.choose.rules import Judge
-from rows import drawing, facts_of, lent, png, raw_table
-
-KEPT = Path(__file__).with_name("versions.json")
-SPEC = {"side": 28, "mode": "L", "format": "png", "fit": "pad"}
-AUGMENT = {"copies": 1, "rotate": 12.0, "scale": [0.9, 1.1], "translate": 0.08, "shear": 3.0, "flip": True,
-           "brightness": 0.1, "contrast": 0.1, "noise": 0.03}  # fmt: skip
-PATTERN = [{"pattern": {"column": "caption", "regex": r"digit (\d)"}}]
-Drop = drop_of(image.BOUNDS, image.MEANINGS, image.FLAGS)
-DROP = Drop.model_validate({"min_side": 16, "blur": {"min": 15}, "low_information": {"min": 0.3}})
-SPLIT = {"train": 0.8, "validation": 0.1, "test": 0.1}
-PARAMS = {"classes": [str(digit) for digit in range(10)], "kind": "image", "texts": ["caption"],
-          "columns": [], "form": {"values": "bytes"}, "shape": None}  # fmt: skip
+from dsray.errors import DsrayError
+from dsray.lake.store import Store
+from dsray.stages import versions
 
 
-def outputs() -> dict[str, dict[str, object]]:
-    """Stage → its version and the digest of what it makes of the sample."""
-    good = [png(drawing(seed)) for seed in range(12)]
-    raw = raw_table([*good, good[0], good[1][:50], b"", png(drawing(5, 60)), png(drawing(2, 9))])
-    facts = facts_of(raw)
-    labels, _ = label.labels(raw, labellers=PATTERN)
-    judge = Judge(DROP.ranges(), {}, unlabelled=True)
-    verdicts, _ = select.verdicts(raw, facts, labels, outcome(raw), judge=judge, split=SPLIT, seed=7)
-    forms, _ = render.forms(raw, kind_name="image", spec=SPEC)
-    gathered, _ = gather.samples({"forms": "f"}, raw, forms, verdicts, kind_name="image", texts=["caption"])
-    samples = lent(gathered, forms)
-    copies, _ = augment.copies(samples, kind_name="image", seed=7, spec=AUGMENT)
-    released = release.release_table(pa.concat_tables([samples, copies]), PARAMS)
-    made = {"measure": (measure, rounded(facts)), "label": (label, labels), "select": (select, verdicts),
-            "render": (render, forms), "gather": (gather, gathered), "augment": (augment, copies),
-            "release": (release, released)}  # fmt: skip
-    return {
-        name: {"version": stage.VERSION, "digest": keys.digest(encode(table))} for name, (stage, table) in made.items()
-    }
+def three(store: Store) -> Store:
+    for number in (1, 2, 3):
+        store.create(f"releases/digits/v{number}/manifest.json", b"{}")
+        versions.publish(store, "digits", number, f"key {number}")
+    return store
 
 
-def outcome(raw: pa.Table) -> pa.Table:
-    """What the rounds of select find: rows 0 and 12 have the same bytes, and the one with the smaller id stays."""
-    ids = raw["id"].to_pylist()
-    first, second = sorted((0, 12), key=lambda row: ids[row])
-    same = {"cluster": ids[first], "rule": None, "value": None, "threshold": None}
-    doubled = same | {"rule": "exact_duplicate", "value": ids[first], "threshold": "same bytes"}
-    rows = [same | {"row": first}, doubled | {"row": second}]
-    return pa.Table.from_pylist(rows, schema=decision._OUTCOME)
+def test_the_newest_that_stands_is_what_a_bare_name_means(store: Store):
+    three(store)
+    assert versions.resolve(store, "digits") == ("digits", 3)
+    versions.withdraw(store, "digits", 3, "wrong labels")
+    assert versions.resolve(store, "digits") == ("digits", 2)
+    assert versions.standing(versions.published(store, "digits")) == [1, 2]
 
 
-def rounded(facts: pa.Table) -> pa.Table:
-    """Signals to six digits: the last bits are the processor's."""
-    columns = [
-        pa.array([None if v is None else float(f"{v:.6g}") for v in column.to_pylist()])
-        if pa.types.is_floating(column.type)
-        else column
-        for column in facts.columns
-    ]
-    return pa.table(columns, names=facts.column_names)
+def test_a_withdrawn_version_is_refused_with_its_reason_until_it_is_restored(store: Store):
+    versions.withdraw(three(store), "digits", 2, " wrong labels. ")
+    with pytest.raises(DsrayError, match=r"digits@v2 was withdrawn on 20\d\d-\d\d-\d\d: wrong labels\. Known: v1, v3"):
+        versions.resolve(store, "digits@v2")
+    versions.restore(store, "digits", 2)
+    assert versions.resolve(store, "digits@2") == ("digits", 2)
 
 
-@pytest.mark.parametrize("stage", ["measure", "render", "label", "select", "gather", "augment", "release"])
-def test_a_stage_that_makes_something_else_has_another_version(stage):
-    kept, now = json.loads(KEPT.read_text())[stage], outputs()[stage]
-    assert now == kept, (
-        f"{stage} makes other bytes: raise VERSION in dsray/stages/{stage}.py and run {Path(__file__).name}"
-    )
+def test_a_version_without_its_files_is_not_restored(store: Store):
+    versions.withdraw(three(store), "digits", 2, "why not")
+    store.delete("releases/digits/v2/manifest.json")
+    with pytest.raises(DsrayError, match="files of digits@v2 are gone"):
+        versions.restore(store, "digits", 2)
 
 
-if __name__ == "__main__":
-    old = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    new = outputs()
-    for name, entry in new.items():
-        before = old.get(name)
-        if before and before["digest"] != entry["digest"] and before["version"] == entry["version"]:
-            raise SystemExit(f"{name} makes other bytes with the same VERSION: raise it first")
-    KEPT.write_text(json.dumps(new, indent=1) + "\n")
+def test_a_tag_names_a_version_and_goes_with_it(store: Store):
+    versions.tag(three(store), "digits", "gold", 1)
+    assert versions.resolve(store, "digits@gold") == ("digits", 1)
+    versions.tag(store, "digits", "gold", 2)
+    assert versions.tags(store, "digits") == {"gold": 2}
+    versions.withdraw(store, "digits", 2, "wrong labels")
+    assert versions.tags(store, "digits") == {}
+    with pytest.raises(DsrayError, match="withdrawn"):
+        versions.tag(store, "digits", "gold", 2)
+    versions.tag(store, "digits", "gold", 3)
+    versions.tag(store, "digits", "gold", None)
+    assert versions.tags(store, "digits") == {}
+
+
+def test_publishing_twice_changes_nothing(store: Store):
+    before = versions.published(three(store), "digits")
+    versions.publish(store, "digits", 2, "another key")
+    assert versions.published(store, "digits") == before
+
+
+@pytest.mark.parametrize("name", ["v3", "3", "", "Gold", "a/b", "-x", "a" * 65])
+def test_what_cannot_be_a_tag(store: Store, name: str):
+    with pytest.raises(DsrayError, match="cannot be a tag"):
+        versions.tag(three(store), "digits", name, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("letters", "no release of 'letters'"),
+        ("digits@v9", r"no digits@v9 on .*Known: v1, v2, v3\."),
+        ("digits@gold", "'gold' is not a version or tag"),
+    ],
+)
+def test_a_name_that_names_nothing(store: Store, name: str, said: str):
+    with pytest.raises(DsrayError, match=said):
+        versions.resolve(three(store), name)
+
+
+def test_without_a_version_that_stands_nothing_is_opened(store: Store):
+    three(store)
+    for number in (1, 2, 3):
+        versions.withdraw(store, "digits", number, "all wrong")
+    with pytest.raises(DsrayError, match="Every version of 'digits' is withdrawn"):
+        versions.resolve(store, "digits")
+    with pytest.raises(DsrayError, match="needs a reason"):
+        versions.withdraw(store, "digits", 1, "  ")
+    assert versions.datasets(store) == ["digits"]
+
+
+def test_a_name_alone_is_what_the_last_build_came_to(store):
+    for number in (1, 2, 3):
+        versions.publish(store, "digits", number, f"k{number}")
+    versions.point(store, "digits", 1)
+    assert versions.resolve(store, "digits") == ("digits", 1)
+    versions.withdraw(store, "digits", 1, "wrong")
+    assert versions.resolve(store, "digits") == ("digits", 3)
+    versions.point(store, "digits", 1)  # stays withdrawn
+    assert versions.resolve(store, "digits") == ("digits", 3)
+    versions.point(store, "digits", 2)
+    store.create("releases/digits/v1/manifest.json", b"{}")
+    versions.restore(store, "digits", 1)
+    assert versions.resolve(store, "digits") == ("digits", 2)
+    versions.publish(store, "digits", 1, "k1")  # made again
+    assert versions.resolve(store, "digits") == ("digits", 2)
+    versions.publish(store, "digits", 4, "k4")
+    assert versions.resolve(store, "digits") == ("digits", 4)
+
+
+def test_a_version_that_is_given_back_moves_what_the_name_means_only_where_the_last_build_came_to_it(store):
+    three(store)
+    versions.point(store, "digits", 1)
+    versions.withdraw(store, "digits", 3, "wrong")
+    versions.restore(store, "digits", 3)
+    assert versions.latest(store, "digits") == 1
+    for number in (1, 2, 3):
+        versions.withdraw(store, "digits", number, "wrong")
+    assert versions.latest(store, "digits") == 0
+    versions.restore(store, "digits", 2)
+    assert versions.resolve(store, "digits") == ("digits", 2)
+    versions.restore(store, "digits", 1)
+    assert versions.resolve(store, "digits") == ("digits", 1), "to which the last build came"

@@ -17,6 +17,7 @@ from PIL import Image
 
 from dsray.kinds.image import Undecodable, decode, measure, render
 from tests.dsray.kinds.image.pictures import FORMATS, interlaced, photo, profile, saved
+from tests.memory import peak
 
 SPEC = {"side": 32, "mode": "RGB", "format": "png", "fit": "pad"}
 ADDRESS_SPACE = 4 * 2**30
@@ -114,7 +115,7 @@ def main(first: int, step: int, last: int) -> None:
         print(number, flush=True)
         signal.alarm(SECONDS)
         found = {"number": number, **outcome(mutated(number))}
-        print(json.dumps(found | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}), flush=True)
+        print(json.dumps(found | {"peak": peak()}), flush=True)
 
 
 if __name__ == "__main__":

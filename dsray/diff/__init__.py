@@ -1,0 +1,1 @@
+"""What is different between two versions: rows, labels, distributions, scores and recipe."""
