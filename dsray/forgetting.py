@@ -24,7 +24,7 @@ def run(said: argparse.Namespace, store: Store, address: str | None = None, cpus
         request, reason, by = requested(said), said.reason.strip(), said.by or getpass.getuser()
         if not said.yes:
             words.touched(screen, order.look(store, request, reason, by))
-            screen.print("\nNothing was changed. To forget these rows, add --yes and a --reason.", highlight=False)
+            screen.print("\nNothing was changed. To carry this out, add --yes and a --reason.", highlight=False)
             return 0
         if not reason:
             raise RecipeError("Forgetting needs a reason.", 'Say why: --reason "request of 3 May".')
