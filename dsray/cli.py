@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsray.arguments import parser
 from dsray.errors import INTERRUPTED, DsrayError, LakeError
@@ -23,7 +23,7 @@ WORK_TO_DO = DIFFERENT = 10
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; returns its exit code."""
     options = parser(VERBS).parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.verb(options) or 0)
     except DsrayError as error:
@@ -49,10 +49,6 @@ def _fail(message: str, code: int, options: argparse.Namespace) -> int:
         traceback.print_exc()
     print(f"dsray: {message}", file=sys.stderr)
     return code
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 import argparse
 import os
-import sys
+from functools import partial
 from pathlib import Path
 
 from dsray import build, console, recipe
-from dsray.errors import DsrayError, LakeError
+from dsray.errors import LakeError
 from dsray.lake.session import opened
+from jobs.ending import ended
 
 
 def main() -> int:
@@ -17,22 +18,21 @@ def main() -> int:
     parser.add_argument("--lake", help="instead of the recipe's")
     parser.add_argument("--recrawl", choices=["all", "due"], help="ask the sources anew")
     parser.add_argument("--accept", metavar="REASON", help="release synthetic rows although gates fail")
-    options = parser.parse_args()
+    return ended(partial(_build, parser.parse_args()), "submit it again")
+
+
+def _build(options: argparse.Namespace) -> int:
     screen = console.console_of()
-    try:
-        wanted = recipe.load(options.recipe)
-        lake = options.lake or wanted.lake or os.environ.get("DSRAY_LAKE")
-        if not lake:
-            raise LakeError("A cluster needs a lake that all its nodes reach.", "Name one in the recipe or by --lake.")
-        with opened(lake) as store:
-            address = os.environ.get("RAY_ADDRESS", "auto")
-            lines = console.Lines(screen)
-            outcome = build.run(wanted, store, lines, address=address, recrawl=options.recrawl, accept=options.accept)
-            console.summary(screen, outcome)
-            screen.print(f"\n{store.url}/{outcome.made['release'].details['prefix']}", highlight=False)
-    except DsrayError as error:
-        print(f"dsray: {error}", file=sys.stderr)
-        return error.exit_code
+    wanted = recipe.load(options.recipe)
+    lake = options.lake or wanted.lake or os.environ.get("DSRAY_LAKE")
+    if not lake:
+        raise LakeError("A cluster needs a lake that all its nodes reach.", "Name one in the recipe or by --lake.")
+    with opened(lake) as store:
+        address = os.environ.get("RAY_ADDRESS", "auto")
+        lines = console.Lines(screen)
+        outcome = build.run(wanted, store, lines, address=address, recrawl=options.recrawl, accept=options.accept)
+        console.summary(screen, outcome)
+        screen.print(f"\n{store.url}/{outcome.made['release'].details['prefix']}", highlight=False)
     return 0
 
 

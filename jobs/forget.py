@@ -2,12 +2,13 @@
 
 import argparse
 import os
-import sys
+from functools import partial
 
 from dsray import forgetting
-from dsray.errors import INTERRUPTED, DsrayError, LakeError
+from dsray.errors import LakeError
 from dsray.forget.options import options
 from dsray.lake.session import opened
+from jobs.ending import ended
 
 
 def main() -> int:
@@ -15,18 +16,14 @@ def main() -> int:
     parser = argparse.ArgumentParser("jobs.forget", description=__doc__)
     parser.add_argument("--lake", default=os.environ.get("DSRAY_LAKE"), help="s3://bucket/prefix; default: DSRAY_LAKE")
     options(parser)
-    said = parser.parse_args()
-    try:
-        if not said.lake:
-            raise LakeError("Whose rows?", "Name the lake by --lake.")
-        with opened(said.lake) as store:
-            return forgetting.run(said, store, os.environ.get("RAY_ADDRESS", "auto"))
-    except DsrayError as error:
-        print(f"dsray: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("dsray: Stopped. What is done is kept: submit it with --continue to go on.", file=sys.stderr)
-        return INTERRUPTED
+    return ended(partial(_forget, parser.parse_args()), "submit it with --continue")
+
+
+def _forget(said: argparse.Namespace) -> int:
+    if not said.lake:
+        raise LakeError("Whose rows?", "Name the lake by --lake.")
+    with opened(said.lake) as store:
+        return forgetting.run(said, store, os.environ.get("RAY_ADDRESS", "auto"))
 
 
 if __name__ == "__main__":

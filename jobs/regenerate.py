@@ -3,13 +3,12 @@ recipes on their cluster, as one job."""
 
 import argparse
 import os
-import signal
-import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dsray import console, regenerate, roster
-from dsray.errors import INTERRUPTED, DsrayError, LakeError
+from dsray.errors import LakeError
+from jobs.ending import ended
 
 
 def main() -> int:
@@ -20,29 +19,20 @@ def main() -> int:
     parser.add_argument("--recrawl", choices=["all", "due"], help="ask the sources anew")
     parser.add_argument("--jobs", type=int, help="datasets at once")
     parser.add_argument("--accept", metavar="REASON", help="release synthetic rows although gates fail")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    return ended(partial(_regenerate, parser.parse_args()), "submit it again")
+
+
+def _regenerate(options: argparse.Namespace) -> int:
     screen = console.console_of()
+    job = regenerate.Job(regenerate.load(options.recipes), options.lake)
+    if not all(entry.lake(options.lake) for entry in job.entries if entry.recipe):
+        raise LakeError("A cluster needs a lake that all its nodes reach.", "Name one in each recipe or by --lake.")
     try:
-        job = regenerate.Job(regenerate.load(options.recipes), options.lake)
-        if not all(entry.lake(options.lake) for entry in job.entries if entry.recipe):
-            raise LakeError("A cluster needs a lake that all its nodes reach.", "Name one in each recipe or by --lake.")
-        try:
-            job.run(roster.listeners(screen, job.entries), address=os.environ.get("RAY_ADDRESS", "auto"),
-                    jobs=options.jobs, recrawl=options.recrawl, accept=options.accept)  # fmt: skip
-        finally:
-            roster.summary(screen, job.results)
-    except DsrayError as error:
-        print(f"dsray: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("dsray: Stopped. What is done is kept: submit again to go on.", file=sys.stderr)
-        return INTERRUPTED
+        job.run(roster.listeners(screen, job.entries), address=os.environ.get("RAY_ADDRESS", "auto"),
+                jobs=options.jobs, recrawl=options.recrawl, accept=options.accept)  # fmt: skip
+    finally:
+        roster.summary(screen, job.results)
     return job.exit_code
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
