@@ -6,7 +6,7 @@ classifier that learns from them is asked for the 10,000 test digits (TSTR), bes
 rows (TRTR). Whether real and synthetic rows together teach more than the real ones alone is asked of classifiers that
 learn nearly four times as long: after the 400 steps of a build each of twice as many rows was seen half as often. Of
 pythae's samplers the one of the least FD counts. The seconds are those really used: our VAE's mixture is fitted and the
-classifier of `reject.classifier`, by which our rows are chosen, learns within them, pythae's samplers are fitted after
+classifier of `reject.classifier`, by which its rows are chosen, learns within them, pythae's samplers are fitted after
 them.
 """
 
@@ -38,7 +38,7 @@ REAL = "real"
 ROWS, FEW = 5000, 500
 LONG = 1500  # steps of the classifiers that learn from real and synthetic rows together, and from the real ones alone
 KNOWN = 50_000  # the training digits behind these teach the network that compares, and are not compared
-SHARES = {"gan quick": 0.5, "vae quick": 0.2}  # `reject.classifier`
+SHARES = {"vae quick": 0.1}  # `reject.classifier`; it adds nothing to a GAN's rows (DECISIONS.md, 2026-11-30)
 THREADS = 2
 PYTHAE = Path(__file__).parent.parent / ".venv" / "pythae-env" / "bin" / "python"
 

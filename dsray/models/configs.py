@@ -185,7 +185,7 @@ R3GAN_PRESETS = {
 }  # fmt: skip
 VAE_PRESETS = {
     "tiny": VaeConfig(images=1280, batch=32, latent=8, width=16, embedding=8, components=2),
-    "quick": VaeConfig(images=60_000, latent=40, width=32, components=20),
+    "quick": VaeConfig(images=60_000, latent=40, width=32, components=40),
 }
 VAEFLOW_PRESETS = {
     "tiny": VaeFlowConfig(images=1280, batch=32, latent=8, width=16, embedding=8, flow_width=32, solver_steps=8),
