@@ -99,7 +99,7 @@ class Augment(Model):
 
 
 class Release(Model):
-    shard_mb: float = Field(128, gt=0, description="Megabytes of one Parquet shard, about.")
+    shard_mb: float = Field(128, gt=0, description="Megabytes of one Parquet shard, at most, about.")
     title: str = Field("", description="Name in the dataset card.")
     license: str = Field("", description="Licence identifier in the dataset card.")
     values: Literal["bytes", "unit", "signed", "standard"] = Field(

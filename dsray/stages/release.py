@@ -29,7 +29,7 @@ from dsray.stages.samples import RARE
 from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)

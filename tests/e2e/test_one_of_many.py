@@ -31,7 +31,7 @@ from runs import Silent
 
 ROWS, TABLES, CLASSES = 10_000, 50, 10
 KB = 53  # of a release shard; splits fill 20.5 and 2.5 of them: in no folder (ids, and so splits, are others in each)
-# is one row more or less one shard more or less
+# does one row more or less ask for another number of shards
 
 
 def picture(number: int) -> bytes:
