@@ -40,7 +40,7 @@ REAL = "real"
 ROWS, FEW = 5000, 500
 LONG = 1500  # steps of the classifiers that learn from real and synthetic rows together, and from the real ones alone
 KNOWN = 50_000  # the training digits behind these teach the network that compares, and are not compared
-SHARES = {"vae quick": 0.15}  # `reject.classifier`; it adds nothing to a GAN's rows (DECISIONS.md, 2026-11-30)
+SHARES = {"vae quick": 0.15}  # `reject.classifier`; a GAN's rows beside real ones gain nothing by it (DECISIONS.md)
 THREADS = 2
 PYTHAE = Path(__file__).parent.parent / ".venv" / "pythae-env" / "bin" / "python"
 
