@@ -11,10 +11,8 @@ them.
 """
 
 import argparse
-import ctypes
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -32,6 +30,7 @@ from numpy.typing import NDArray
 
 from benchmarks import protocol
 from benchmarks.mnist import mnist
+from dsray.lake.keeper import die_with_parent
 
 RIVALS = {"gan quick": "gan dcgan", "vae quick": "vae pythae"}
 AT_LEAST = {"gan quick": 0.97, "vae quick": 1.0}  # TSTR over TRTR
@@ -265,12 +264,6 @@ def spread(values: list[float]) -> str:
         return ""
     mean, deviation = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
     return f"{mean:.0f} ± {deviation:.0f}" if mean >= 100 else f"{mean:.4f} ± {deviation:.4f}"
-
-
-def die_with_parent() -> None:
-    """In a worker: an orphan would go on training, and take its share of the cores from what is measured next."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def lacking() -> str | None:

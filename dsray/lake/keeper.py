@@ -111,7 +111,7 @@ class Server:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(data), env=env, cwd=data, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-                pass_fds=[self._lock], preexec_fn=_die_with_parent, process_group=0,
+                pass_fds=[self._lock], preexec_fn=die_with_parent, process_group=0,
             )  # fmt: skip
 
     def _command(self, data: Path) -> list[str]:
@@ -300,8 +300,8 @@ def _last_line(log: Path) -> str:
     return (complaints or lines or [""])[-1][:300]
 
 
-def _die_with_parent() -> None:
-    """In weed, before it is weed: on Linux it is killed when the keeper is."""
+def die_with_parent() -> None:
+    """In a child process: on Linux it is killed when its parent is, so that no orphan goes on."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 

@@ -43,14 +43,15 @@ def counts(samples: Sequence[Receipt], shard_mb: float, shape: Sequence[int] | N
     rows = {split: sum(r.counts.get(f"rows:{split}", 0) for r in samples) for split in schema.SPLITS}
     tensor = 4 * math.prod(shape) if shape else 0
     sizes = {split: size + tensor * rows[split] for split, size in sizes.items()}
-    return {split: stepped(math.ceil(sizes[split] / (shard_mb * 2**20))) for split in schema.SPLITS if rows[split]}
+    needed = {split: math.ceil(size / (shard_mb * 2**20)) for split, size in sizes.items() if rows[split]}
+    return {split: stepped(max(1, count)) for split, count in needed.items()}
 
 
 def stepped(needed: int) -> int:
     """The least of 1, 2, 3, 4, 6, 8, 12, 16, ... that is enough. With another number of buckets every row is in another
     one: as hash tables do, a split grows by a third at least before it is written anew."""
-    power = 1 << max(0, needed - 1).bit_length()
-    return power * 3 // 4 if 0 < needed <= power * 3 // 4 else power
+    power = 1 << (needed - 1).bit_length()
+    return power * 3 // 4 if needed <= power * 3 // 4 else power
 
 
 def write(

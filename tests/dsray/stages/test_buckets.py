@@ -60,7 +60,11 @@ def test_a_split_grows_by_a_third_before_it_has_more_shards():
     steps = [buckets.stepped(needed) for needed in range(1, 1000)]
     assert sorted(set(steps))[:8] == [1, 2, 3, 4, 6, 8, 12, 16]
     assert all(needed <= shards_ < 1.5 * needed for needed, shards_ in enumerate(steps, 1))
-    assert buckets.stepped(0) == 1  # rows without bytes
+
+
+def test_rows_without_bytes_have_a_shard():
+    made = [Receipt("a", "", 3, 1, {"rows:train": 3, "rows:test": 0})]
+    assert buckets.counts(made, 1) == {"train": 1}
 
 
 LIFE = st.lists(st.dictionaries(st.integers(0, 39), st.sampled_from("ab"), max_size=6), min_size=1, max_size=5)
