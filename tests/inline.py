@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from dsray.engine import connect, exchange, shards, tasks, training
 from dsray.engine.exchange import Handle, Here, Input
@@ -88,4 +89,5 @@ def _map_all(
 
 
 def _train(loop: Loop, *, name: str, workers: int | tuple[int, int], gpu: bool, hear: Callable[[Any], None]) -> None:
+    torch.set_num_threads(1)  # as a worker does: with another number some machines round otherwise
     loop(Worker(0, 1, "cpu", lambda x: x, hear))
