@@ -14,8 +14,8 @@ demo: $(VENV)/demo ## build a dataset from a local web gallery (about 6 minutes 
 
 test: $(VENV)/test ## lint, types, import contracts and all tests
 	$(MAKE) --no-print-directory -j2 check fast
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "inline and not soak" tests/e2e
-	$(BIN)/python -m pytest -m "not inline and not soak" tests/e2e
+	$(BIN)/python -m pytest -m "alone and not soak" tests/e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone and not soak" tests/e2e
 
 check: $(VENV)/test ## fast: lint, types, import contracts
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ from dsray import build, recipe
 from dsray.lake import manifests, refs, shards
 from runs import busy, dsray, lake
 
+pytestmark = pytest.mark.alone
+
 KILLS = 20
 LIMIT_S = 420
 SLACK_S = 0.5  # that a request may be longer on its way than the one before, on two busy cores

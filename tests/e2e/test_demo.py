@@ -16,7 +16,7 @@ from runs import dsray, said
 ROWS = 2000
 """Synthetic rows of each model, as the recipe asks."""
 
-pytestmark = pytest.mark.timeout(1200)  # the whole demo is the first test's setup: 6 minutes on two slow cores
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(1200)]  # the demo is the first setup: 6 minutes on slow cores
 
 
 @pytest.fixture(scope="module")

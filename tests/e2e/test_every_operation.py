@@ -20,8 +20,6 @@ from rows import drawing, png
 from runs import Silent
 from toll import Toll, release
 
-pytestmark = pytest.mark.inline
-
 RECIPE = """\
 dataset: small
 collect: {{mine: {{files: {{path: {path}, texts: {{caption: txt}}}}}}}}

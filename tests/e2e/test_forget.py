@@ -25,8 +25,6 @@ from leftover import left
 from rows import drawing, png
 from runs import Silent, lake
 
-pytestmark = pytest.mark.inline
-
 PICTURES = [f"/{number % 3}/{number}.png" for number in range(72)]
 DOUBLED = PICTURES[7]
 NEAR = "/1/near.png"

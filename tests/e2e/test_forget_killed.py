@@ -24,8 +24,6 @@ from inline import inline
 from rows import drawing, png
 from runs import Silent, dsray, lake, said
 
-pytestmark = pytest.mark.inline
-
 POINTS = 16
 
 

@@ -26,8 +26,6 @@ from dsray.lake.store import open_store
 from inline import in_memory, inline
 from runs import Silent
 
-pytestmark = pytest.mark.inline
-
 STAGES = ("augment", "collect", "gather", "label", "measure", "moments", "release", "render", "select")
 """Whose code may get another version."""
 DERIVED = {
