@@ -4,6 +4,7 @@ A reader sees the version before or this one: objects are created once, and the 
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,10 +27,13 @@ from dsray.stages.gates import Gate, check, gates
 from dsray.stages.moments import channels_first, values
 from dsray.stages.retrain import parent
 from dsray.stages.samples import RARE
+from dsray.stages.select import by_count
 from dsray.stages.step import Made, Step, Work, balance, digests, total
 from dsray.stages.train import class_names, class_numbers
 
 VERSION = 4
+
+_NAMED = 4  # rules that are named when they leave nothing
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     if "accepted" not in step.params:
         check(step.params["gates"])
     if not made["gather"].counts["kept"]:
-        raise DsrayError(
-            f"The release would be empty: none of {made['select'].counts['in']:,} rows is left.",
-            "Loosen `select`; `dsray plan --set` shows what another threshold keeps.",
-        )
+        raise empty(made)
     version = claim(work.store, step)
     prefix = f"releases/{work.recipe.dataset}/v{version}/"
     receipts = write_parts(step, made, work, prefix)
@@ -141,6 +142,24 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     rows = sum(part.manifest.counts["kept"] for part in parts(made))
     details = {"version": version, "prefix": prefix, "again": again(made, work.recipe)}
     return step.manifest(receipts, balance(rows), details)
+
+
+def empty(made: Made) -> DsrayError:
+    """That there is nothing to release, with the rules that took most rows, and what mends the first of them."""
+    lost = Counter(made["select"].details["quarantine"]) + Counter(undrawable=made["gather"].counts["quarantined"])
+    rules = by_count(lost)
+    said = [f"{count:,} {rule}" for rule, count in rules[:_NAMED]] + ["..."] * (len(rules) > _NAMED)
+    ways = {
+        "unlabelled": "Say under `label` what the rows are, or set select.drop.unlabelled to false",
+        "undecodable": "Correct `kind`, or what `collect` reads",
+        "undrawable": "Correct `render`",
+    }
+    if not rules:
+        return DsrayError("The release would be empty: no row was collected.", "Correct what `collect` reads.")
+    return DsrayError(
+        f"The release would be empty: none of {made['select'].counts['in']:,} rows is left ({', '.join(said)}).",
+        f"{ways.get(rules[0][0], 'Loosen `select`')}; `dsray plan --set` shows what another choice keeps.",
+    )
 
 
 def again(made: Made, recipe: Recipe) -> dict[str, Any]:

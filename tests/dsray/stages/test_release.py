@@ -162,6 +162,22 @@ def test_a_model_that_was_never_evaluated_is_not_released():
         release.step(wanted(), made)
 
 
+def test_an_empty_release_names_the_rules_that_took_most_and_what_mends_the_first():
+    counts = {"in": 1200, "kept": 0, "quarantined": 1200}
+
+    def said(undrawable: int = 0, **quarantine: int) -> str:
+        select = Manifest("select", 0, "", {}, [], [], counts, {"quarantine": quarantine})
+        gathered = Manifest("gather", 0, "", {}, [], [], counts | {"quarantined": undrawable})
+        return str(release.empty({"select": select, "gather": gathered}))
+
+    assert "none of 1,200 rows is left (1,100 blur, 60 opted_out, 20 entropy, 15 undecodable, ...). Loosen" in said(
+        blur=1100, unlabelled=5, entropy=20, opted_out=60, undecodable=15
+    )
+    assert "(1,200 undecodable). Correct `kind`" in said(undecodable=1200)
+    assert said() == "The release would be empty: no row was collected. Correct what `collect` reads."
+    assert "(1,000 undrawable, 200 blur). Correct `render`" in said(1000, blur=200)
+
+
 @pytest.mark.parametrize("unlabelled", [False, True])
 def test_an_origin_without_rows_has_no_shard_and_without_any_row_there_is_no_release(store, tmp_path, unlabelled):
     (tmp_path / "one").mkdir()
@@ -172,7 +188,8 @@ def test_an_origin_without_rows_has_no_shard_and_without_any_row_there_is_no_rel
         "select": {"drop": {"unlabelled": unlabelled}, "split": {"train": 0, "validation": 1, "test": 0}},
         "augment": {"copies": 1},
     }
-    with inline(), pytest.raises(DsrayError, match="none of 1 rows is left") if unlabelled else nullcontext():
+    empty = pytest.raises(DsrayError, match=r"none of 1 rows is left \(1 unlabelled\)\. Say under `label`")
+    with inline(), empty if unlabelled else nullcontext():
         made = build.run(recipes.model().model_validate(said), store, Silent()).made["release"]
         (receipt,) = made.shards
         assert receipt.name.endswith("/validation/real-00000-of-00001.parquet")
