@@ -146,19 +146,21 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
 
 def empty(made: Made) -> DsrayError:
     """That there is nothing to release, with the rules that took most rows, and what mends the first of them."""
-    lost = Counter(made["select"].details["quarantine"]) + Counter(undrawable=made["gather"].counts["quarantined"])
-    rules = by_count(lost)
-    said = [f"{count:,} {rule}" for rule, count in rules[:_NAMED]] + ["..."] * (len(rules) > _NAMED)
-    ways = {
-        "unlabelled": "Say under `label` what the rows are, or set select.drop.unlabelled to false",
-        "undecodable": "Correct `kind`, or what `collect` reads",
-        "undrawable": "Correct `render`",
-    }
+    lost = Counter(made["select"].details["quarantine"])
+    lost["no form"] += made["gather"].counts["quarantined"]
+    rules = by_count(+lost)
     if not rules:
         return DsrayError("The release would be empty: no row was collected.", "Correct what `collect` reads.")
+    said = [f"{count:,} {rule}" for rule, count in rules[:_NAMED]] + ["..."] * (len(rules) > _NAMED)
+    ways = {
+        "unlabelled": "Say under `label` what the rows are, or set select.drop.unlabelled to false.",
+        "undecodable": "Correct `kind`, or what `collect` reads.",
+        "no form": "Correct `render`.",
+    }
+    otherwise = "Change `select`, or what `collect` reads; `dsray plan --set` shows what another threshold keeps."
     return DsrayError(
         f"The release would be empty: none of {made['select'].counts['in']:,} rows is left ({', '.join(said)}).",
-        f"{ways.get(rules[0][0], 'Loosen `select`')}; `dsray plan --set` shows what another choice keeps.",
+        ways.get(rules[0][0], otherwise),
     )
 
 

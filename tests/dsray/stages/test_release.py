@@ -165,17 +165,18 @@ def test_a_model_that_was_never_evaluated_is_not_released():
 def test_an_empty_release_names_the_rules_that_took_most_and_what_mends_the_first():
     counts = {"in": 1200, "kept": 0, "quarantined": 1200}
 
-    def said(undrawable: int = 0, **quarantine: int) -> str:
+    def said(formless: int = 0, **quarantine: int) -> str:
         select = Manifest("select", 0, "", {}, [], [], counts, {"quarantine": quarantine})
-        gathered = Manifest("gather", 0, "", {}, [], [], counts | {"quarantined": undrawable})
+        gathered = Manifest("gather", 0, "", {}, [], [], counts | {"quarantined": formless})
         return str(release.empty({"select": select, "gather": gathered}))
 
-    assert "none of 1,200 rows is left (1,100 blur, 60 opted_out, 20 entropy, 15 undecodable, ...). Loosen" in said(
-        blur=1100, unlabelled=5, entropy=20, opted_out=60, undecodable=15
+    assert (
+        "none of 1,200 rows is left (1,100 blur, 60 opted_out, 20 entropy, 15 undecodable, ...). Change `select`"
+        in said(blur=1100, unlabelled=5, entropy=20, opted_out=60, undecodable=15)
     )
-    assert "(1,200 undecodable). Correct `kind`" in said(undecodable=1200)
+    assert "(1,200 undecodable). Correct `kind`, or" in said(undecodable=1200)
     assert said() == "The release would be empty: no row was collected. Correct what `collect` reads."
-    assert "(1,000 undrawable, 200 blur). Correct `render`" in said(1000, blur=200)
+    assert "(1,000 no form, 200 blur). Correct `render`." in said(1000, blur=200)
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
