@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from crawlers.job import Job, parse
 from crawlers.ledger import Ledger
 from crawlers.owner import confess, die_with, leave
-from dsray.errors import DsrayError, SourceError, UnreachedError
+from dsray.errors import DsrayError, UnreachedError
 from dsray.lake.store import open_store
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def fetch() -> int:
 
 
 def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
-    """Fetches what the ledger lacks, and closes it. Raises SourceError when no start page can be asked, RecipeError for
-    an own spider that cannot be had."""
+    """Fetches what the ledger lacks, and closes it. Raises UnreachedError when no start page can be asked, RecipeError
+    for an own spider that cannot be had, LakeError when the lake cannot do its part."""
     from scrapy.core.engine import ExecutionEngine
     from scrapy.crawler import AsyncCrawlerProcess
 
@@ -62,14 +62,14 @@ def crawl(job: Job, ledger: Ledger) -> dict[str, Any]:
     process = AsyncCrawlerProcess(settings(job, ledger.listed()["host"].unique().to_pylist()))
     logging.disable(logging.WARNING)  # Scrapy's LOG_LEVEL only filters records that were made, two for every request
     crawler = process.create_crawler(MediaSpider)
-    process.crawl(crawler, job=job, ledger=ledger)
+    task = process.crawl(crawler, job=job, ledger=ledger)
     ended = Event()
     Thread(target=report, args=(crawler, ended), daemon=True).start()
     process.start(install_signal_handlers=False)
     ended.set()
+    task.result()  # raises what Scrapy only logs: a lake that fails while the spider reads what there is to ask
     spider = crawler.spider
-    if process.bootstrap_failed or not isinstance(spider, MediaSpider):
-        raise SourceError("The crawler could not start.", "Its own message stands above; this is a defect of dsray.")
+    assert isinstance(spider, MediaSpider)
     if spider.pipeline.failure is not None:
         raise spider.pipeline.failure
     if not spider.pipeline.reached and not job.insist:

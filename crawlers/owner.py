@@ -22,8 +22,10 @@ def die_with(pipe: IO[bytes]) -> None:
 
 
 def confess(error: DsrayError) -> int:
-    """Tells the owner in one JSON line what is wrong and what to do. Returns the exit code."""
-    told = {"error": [error.wrong, error.do], "kind": type(error).__name__}
+    """Tells the owner in one JSON line what is wrong and what to do, as the nearest kind that `dsray.errors` has.
+    Returns the exit code."""
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    told = {"error": [error.wrong, error.do], "kind": kind.__name__}
     print(json.dumps(told), file=sys.stderr, flush=True)
     return error.exit_code
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from fetching import crawl, fetch, fetched, image, jobs_of, page, path_of, rounds_of, rows, start
 
+from crawlers.owner import heard
 from dsray import keys
 from dsray.demo.gallery import gallery
+from dsray.errors import LakeError, SourceError
 from dsray.schema import FETCH_ERRORS, RAW
 
 FETCHED = {"robots", "opted_out", "http_status", "redirects"}
@@ -276,6 +278,15 @@ def test_a_lake_that_cannot_be_written_is_said_in_one_sentence(site, job, tmp_pa
     (asked,) = jobs_of(job(small.url))
     said = fetched({**asked, "folder": f"{asked['list']}/x"})  # a folder where a file is
     assert said.code == 3 and said.error["kind"] == "LakeError"
+
+
+def test_a_lake_that_fails_while_the_spider_reads_what_there_is_to_ask_is_no_defect(site, job, tmp_path):
+    (asked,) = jobs_of(job(site({"/": page()}).url))
+    (tmp_path / "lake" / asked["seen"]).unlink()
+    said = fetched(asked)
+    assert said.code == 3 and len(said.err.splitlines()) == 1
+    error = heard(said.err, SourceError(said.err))
+    assert type(error) is LakeError and asked["seen"] in error.wrong
 
 
 def test_killed_at_any_point_and_run_again_every_row_is_there_once(site, job, tmp_path):
