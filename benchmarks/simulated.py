@@ -36,7 +36,7 @@ class Simulated:
             self.folders.setdefault(name.rpartition("/")[0] + "/", []).append(name)
         self.shards[name] = size
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, sha256: str = "") -> bytes:
         try:
             return self.objects[name]
         except KeyError:

@@ -42,8 +42,8 @@ class Faulty:
         self._dead = False
         self._lock = threading.Lock()
 
-    def read(self, name: str) -> bytes:
-        return self._do("read", name, lambda: self.store.read(name))
+    def read(self, name: str, sha256: str = "") -> bytes:
+        return self._do("read", name, lambda: self.store.read(name, sha256))
 
     def get(self, name: str) -> tuple[bytes, str]:
         return self._do("get", name, lambda: self.store.get(name))

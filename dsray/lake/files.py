@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from dsray.errors import LakeError
 from dsray.keys import digest
-from dsray.lake.store import HIDDEN, Conflict, Data, Entry, Head, Missing, checked
+from dsray.lake.store import HIDDEN, Conflict, Data, Entry, Head, Missing, checked, intact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,9 +51,9 @@ class FileStore:
     def __reduce__(self) -> tuple[type["FileStore"], tuple[str]]:
         return FileStore, (self.url,)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, sha256: str = "") -> bytes:
         with self._clear(name, "read"):
-            return self._path(name).read_bytes()
+            return intact(self, name, self._path(name).read_bytes(), sha256)
 
     def get(self, name: str) -> tuple[bytes, str]:
         data = self.read(name)

@@ -2,8 +2,12 @@
 
 A put carries a random attempt token in the object's metadata. When an answer is lost, or botocore's own retry of a put
 that had succeeded gets 412, reading the token back tells whether the object is ours.
+
+It also carries the SHA-256 of its bytes, once for the server, which refuses others, and once for readers, who compare.
+So botocore need not sum up what goes and comes, as it would do twice more.
 """
 
+import base64
 import os
 import random
 import secrets
@@ -14,9 +18,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from dsray.errors import LakeError
+from dsray.errors import DamagedError, LakeError
 from dsray.keys import digest
-from dsray.lake.store import Conflict, Data, Entry, Head, Missing, checked
+from dsray.lake.store import Conflict, Data, Entry, Head, Missing, checked, intact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,10 +97,13 @@ class S3Store:
     def __reduce__(self) -> tuple[type["S3Store"], tuple[str]]:
         return S3Store, (self.url,)
 
-    def read(self, name: str) -> bytes:
-        return self.get(name)[0]
+    def read(self, name: str, sha256: str = "") -> bytes:
+        return self._got(name, sha256)[0]
 
     def get(self, name: str) -> tuple[bytes, str]:
+        return self._got(name)
+
+    def _got(self, name: str, sha256: str = "") -> tuple[bytes, str]:
         from botocore.exceptions import ResponseStreamingError
         from urllib3.exceptions import HTTPError
 
@@ -107,7 +114,8 @@ class S3Store:
                 answer = self._client.get_object(Bucket=self._bucket, Key=key)
             except HTTPError as error:  # a refusal of a streaming request that breaks off: botocore lets it through
                 raise ResponseStreamingError(error=error) from error
-            return answer["Body"].read(), answer["ETag"]
+            data = intact(self, name, answer["Body"].read(), sha256 or answer["Metadata"].get(_SHA256, ""))
+            return data, answer["ETag"]
 
         return self._ask(name, lambda: _again(fetch))
 
@@ -183,13 +191,17 @@ class S3Store:
 
         key, attempt = self._key(name), secrets.token_hex(8)
         said = {**meta, _ATTEMPT: attempt, _SHA256: sha256}
+        summed = base64.b64encode(bytes.fromhex(sha256)).decode()
         for left in reversed(range(_CONFLICT_TRIES)):
             try:
-                made = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, Metadata=said, **condition)
+                made = self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=data, Metadata=said, ChecksumSHA256=summed, **condition
+                )
                 return str(made["ETag"])
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-                if status == 409 and left:  # another conditional put of this name is under way
+                # Another conditional put of this name is under way, or bytes were damaged on their way.
+                if (status == 409 or _code(error) == "BadDigest") and left:
                     time.sleep(random.uniform(0, 0.01 * 2 ** (_CONFLICT_TRIES - left)))
                     continue
                 refused = status == 412 or (status == 404 and _code(error) == "NoSuchKey")
@@ -274,7 +286,8 @@ def client(endpoint: str | None, attempts: int = _ATTEMPTS, **keys: str) -> "S3C
         read_timeout=_READ_S,
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=32,
-        s3={"addressing_style": "path" if endpoint else "auto"},
+        s3={"addressing_style": "path" if endpoint else "auto", "payload_signing_enabled": False},
+        response_checksum_validation="when_required",
         proxies={} if endpoint and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1") else None,
     )
     region = session.region_name or "us-east-1"
@@ -310,12 +323,12 @@ def _arrow(pid: int, settings: tuple[tuple[str, str], ...], endpoint: str, regio
 
 
 def _again(fetch: Callable[[], T]) -> T:
-    """botocore retries requests, not bodies that break off: those are asked for again here."""
+    """botocore retries requests, not bodies that break off or come damaged: those are asked for again here."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     for _ in range(_READ_TRIES - 1):
         try:
             return fetch()
-        except (HTTPClientError, IncompleteReadError):
+        except (HTTPClientError, IncompleteReadError, DamagedError):
             time.sleep(random.uniform(0, 0.2))
     return fetch()

@@ -101,7 +101,10 @@ def adopt(store: Store, name: str) -> Receipt | None:
 
 def attest(store: Store, receipt: Receipt) -> bool:
     """Gives a shard whose bytes are right the receipt that its object lost, in one swap; whether they are."""
-    data, etag = store.get(receipt.name)
+    try:
+        data, etag = store.get(receipt.name)
+    except DamagedError:
+        return False
     if keys.digest(data) != receipt.digest:
         return False
     store.swap(receipt.name, data, etag, _meta(receipt.rows, receipt.counts))
@@ -139,15 +142,14 @@ def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -
 def whole(store: Store, receipt: Receipt) -> bytes:
     """The object's bytes, which are those that the receipt names. Raises Missing or DamagedError with what mends it."""
     try:
-        data = store.read(receipt.name)
+        return store.read(receipt.name, receipt.digest)
     except Missing:
         raise Missing(f"{store.url}/{receipt.name} is gone.", _mend(receipt.name)) from None
-    if keys.digest(data) != receipt.digest:
+    except DamagedError:
         raise DamagedError(
             f"{store.url}/{receipt.name} is damaged: its bytes are not those that its receipt names.",
             _mend(receipt.name),
-        )
-    return data
+        ) from None
 
 
 def schema_of(store: Store, receipt: Receipt) -> pa.Schema:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dsray.errors import LakeError
+from dsray.errors import DamagedError, LakeError
+from dsray.keys import digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,8 +54,11 @@ class Store(Protocol):
     def url(self) -> str:
         """`s3://bucket/prefix` or `file:///absolute/path`."""
 
-    def read(self, name: str) -> bytes:
-        """The bytes; raises Missing."""
+    def read(self, name: str, sha256: str = "") -> bytes:
+        """The bytes; raises Missing, and DamagedError when they are not what was put.
+
+        `sha256`: from a caller that knows it.
+        """
 
     def get(self, name: str) -> tuple[bytes, str]:
         """The bytes and the etag to swap against; raises Missing."""
@@ -113,6 +117,16 @@ def checked(name: str) -> str:
             "Use parts of printable characters between single slashes, without '..'.",
         )
     return name
+
+
+def intact(store: Store, name: str, data: bytes, sha256: str) -> bytes:
+    """The data, where its SHA-256 is that, or nobody knows one; else raises DamagedError."""
+    if sha256 and digest(data) != sha256:
+        raise DamagedError(
+            f"{store.url}/{name} is damaged: its bytes are not those that were put.",
+            "Bring it back from a copy of the lake.",
+        )
+    return data
 
 
 def probe(store: Store) -> None:

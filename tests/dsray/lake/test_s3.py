@@ -9,21 +9,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dsray.errors import LakeError
+from dsray.errors import DamagedError, LakeError
+from dsray.keys import digest
 from dsray.lake import refs
 from dsray.lake.embedded import Server
 from dsray.lake.store import Missing, Store, open_store, probe
 
 
 class Wire:
-    """A TCP proxy that cuts connections: after the next puts were answered, or before they were sent."""
+    """A TCP proxy that cuts connections, after the next puts were answered or before they were sent, and that damages
+    the next bodies, of puts or of answers to gets."""
 
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.removeprefix("http://").partition(":")
         self._server = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.drop_answers = self.drop_requests = 0
+        self.drop_answers = self.drop_requests = self.damage_puts = self.damage_gets = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -47,6 +49,9 @@ class Wire:
                 if asked[0] == b"PUT " and self.drop_requests:
                     self.drop_requests -= 1
                     break
+                if asked[0] == b"PUT " and self.damage_puts and not data.endswith(b"\r\n\r\n"):
+                    self.damage_puts -= 1
+                    data = _damaged(data)
                 server.sendall(data)
             for end in (client, server):
                 with suppress(OSError):
@@ -58,9 +63,16 @@ class Wire:
                 if asked[0] == b"PUT " and self.drop_answers and not data.startswith(b"HTTP/1.1 100"):
                     self.drop_answers -= 1
                     break
+                if asked[0] == b"GET " and self.damage_gets and not data.endswith(b"\r\n\r\n"):
+                    self.damage_gets -= 1
+                    data = _damaged(data)
                 client.sendall(data)
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
+
+
+def _damaged(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 @pytest.fixture
@@ -103,6 +115,25 @@ def test_a_create_that_cannot_arrive_is_an_error_and_leaves_nothing(s3: Store, w
     with pytest.raises(LakeError, match="cannot be reached"):
         s3.create("x", b"mine")
     assert s3.head("x") is None
+
+
+def test_what_is_damaged_on_its_way_is_sent_again(s3: Store, wire: Wire):
+    wire.damage_puts = 1
+    assert s3.create("x", b"mine") == digest(b"mine")
+    wire.damage_gets = 1
+    assert s3.read("x") == b"mine"
+    assert wire.damage_puts == wire.damage_gets == 0
+
+
+def test_what_always_comes_damaged_is_not_taken(s3: Store, wire: Wire):
+    wire.damage_puts = 10**6
+    assert "BadDigest" in refusal(lambda: s3.create("x", b"mine"))
+    assert s3.head("x") is None
+    wire.damage_puts = 0
+    s3.create("x", b"mine")
+    wire.damage_gets = 10**6
+    with pytest.raises(DamagedError, match="x is damaged"):
+        s3.read("x")
 
 
 def test_increments_through_a_bad_wire_are_counted_once(s3: Store, wire: Wire):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dsray.errors import LakeError
+from dsray.errors import DamagedError, LakeError
 from dsray.keys import digest
 from dsray.lake.store import Conflict, Missing, Store, checked, open_store, probe
 
@@ -27,6 +27,13 @@ def test_what_is_created_reads_back(store: Store):
     assert head is not None
     assert (head.size, head.meta) == (len(data), {"rows": "3", "counts": '{"x":1}'})
     assert head.etag == store.get("a/b/c.bin")[1]
+
+
+def test_other_bytes_than_the_reader_knows_are_damage(store: Store):
+    store.create("x", b"theirs")
+    assert store.read("x", digest(b"theirs")) == b"theirs"
+    with pytest.raises(DamagedError, match=r"/x is damaged"):
+        store.read("x", digest(b"ours"))
 
 
 def test_an_empty_object_is_an_object(store: Store):
