@@ -20,7 +20,7 @@ BASELINED = ("augment", "data_plane_ray")
 """The figures that need it; the others see our own packages only."""
 PARTS = (
     "__init__", "__main__", "cifar", "generative_pythae", "gpu", "gpu_rates", "mnist", "protocol", "scale", "server",
-    "simulated",
+    "simulated", "slow_wire",
 )  # fmt: skip
 FIGURES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in PARTS)
 

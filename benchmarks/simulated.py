@@ -24,6 +24,7 @@ class Simulated:
     """Objects in a dict. Shards are names only: they can be looked for, and not read."""
 
     url = "s3://simulated/lake"
+    far = False
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}

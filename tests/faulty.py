@@ -35,7 +35,7 @@ class Faulty:
 
     def __init__(self, store: Store, crash: int = 0, after: bool = False, rate: float = 0.0, seed: int = 0) -> None:
         self.store = store
-        self.url = store.url
+        self.url, self.far = store.url, store.far
         self.done: list[str] = []
         self.injected: Counter[str] = Counter()
         self._crash, self._after, self._rate, self._seed = crash, after, rate, seed

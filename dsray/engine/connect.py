@@ -23,6 +23,10 @@ MEMORY = {
 """Environment of workers: they keep the memory that they freed. Else each step of a training and each shard asks the
 kernel for zeroed pages anew, a tenth of all time (DECISIONS.md). A cluster's machines set it themselves."""
 
+RAYLET = {"RAY_idle_worker_killing_time_threshold_ms": "30000"}
+"""Environment of raylets: workers live on between two stages. Else those beyond one a core end after a second, and the
+next stage starts them anew. A cluster's machines set it themselves too."""
+
 
 @contextmanager
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[None]:
@@ -98,6 +102,13 @@ def cpus() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
 
 
+def memory() -> float:
+    """Bytes that the cluster has for tasks."""
+    import ray
+
+    return float(ray.cluster_resources().get("memory", 0))  # type: ignore[no-untyped-call]
+
+
 def _quiet() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
@@ -113,7 +124,7 @@ def _quiet() -> None:
 def _start_local(cpus: int | None) -> None:
     import ray
 
-    for name, value in {**MEMORY, "RAY_enable_metrics_collection": "0"}.items():  # nobody reads metrics here
+    for name, value in {**MEMORY, **RAYLET, "RAY_enable_metrics_collection": "0"}.items():  # nobody reads metrics here
         os.environ.setdefault(name, value)
     ray.init(
         num_cpus=cpus or os.cpu_count(),

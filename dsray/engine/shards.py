@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dsray.engine.connect import cpus
+from dsray.engine.connect import cpus, memory
 from dsray.errors import ClusterError, DsrayError
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
@@ -26,6 +26,10 @@ _BATCH = 16
 """Shards that one task makes at most, where a shard takes less time than a task."""
 _TASKS = 4
 """Tasks a core at least, before one makes several shards."""
+_FAR = 2
+"""Tasks of a core at once where the lake is far: one computes while the other waits for it."""
+_WORKER_BYTES, _GROWTH = 250e6, 8
+"""Memory of a task: so much, and so many times the bytes that it reads (benchmarks/sharding.py)."""
 
 Progress = Callable[[int, int], None]
 Made = tuple[pa.Table, Mapping[str, int]]
@@ -94,7 +98,7 @@ def _make(
     rows = [{"works": json.dumps(said[low : low + batch])} for low in range(0, len(said), batch)]
     queued = ray.data.TaskPoolStrategy(size=min(_QUEUED, len(rows)))
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        partial(_work, store=store, fn=fn), compute=queued
+        partial(_work, store=store, fn=fn), compute=queued, num_cpus=1 / _at_once(store, [work for _, work in todo])
     )
     dataset.context.op_resource_reservation_enabled = False  # it runs one task at a time for a second, then late
     made: dict[int, Receipt] = {}
@@ -110,6 +114,12 @@ def _make(
     except RayError as error:
         raise cause(error) from error
     return made
+
+
+def _at_once(store: Store, works: Sequence[Work]) -> int:
+    """Tasks of a core at once: as many as its memory has room for."""
+    largest = max(sum(receipt.bytes for receipt, _ in work.inputs) for work in works)
+    return _FAR if store.far and _FAR * (_WORKER_BYTES + _GROWTH * largest) <= memory() / cpus() else 1
 
 
 def _work(row: dict[str, Any], store: Store, fn: Map) -> dict[str, Any]:

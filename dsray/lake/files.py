@@ -39,6 +39,8 @@ _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 class FileStore:
     """Objects as files under a folder. Pickles as its address."""
 
+    far = False
+
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         path = unquote(parts.path)

@@ -97,6 +97,10 @@ class S3Store:
     def __reduce__(self) -> tuple[type["S3Store"], tuple[str]]:
         return S3Store, (self.url,)
 
+    @property
+    def far(self) -> bool:
+        return not _is_here(self._client.meta.endpoint_url)
+
     def read(self, name: str, sha256: str = "") -> bytes:
         return self._got(name, sha256)[0]
 
@@ -260,6 +264,10 @@ def _place(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
+def _is_here(endpoint: str) -> bool:
+    return urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+
+
 def _settings() -> tuple[tuple[str, str], ...]:
     """The AWS environment: a client made under another one is another client."""
     return tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
@@ -288,7 +296,7 @@ def client(endpoint: str | None, attempts: int = _ATTEMPTS, **keys: str) -> "S3C
         max_pool_connections=32,
         s3={"addressing_style": "path" if endpoint else "auto", "payload_signing_enabled": False},
         response_checksum_validation="when_required",
-        proxies={} if endpoint and urlsplit(endpoint).hostname in ("127.0.0.1", "localhost", "::1") else None,
+        proxies={} if endpoint and _is_here(endpoint) else None,
     )
     region = session.region_name or "us-east-1"
     return session.client("s3", config=config, region_name=region, endpoint_url=endpoint, **keys)  # type: ignore[call-overload]  # names and keys only

@@ -54,6 +54,10 @@ class Store(Protocol):
     def url(self) -> str:
         """`s3://bucket/prefix` or `file:///absolute/path`."""
 
+    @property
+    def far(self) -> bool:
+        """Whether another machine keeps the objects, so that who waits for it leaves a core idle."""
+
     def read(self, name: str, sha256: str = "") -> bytes:
         """The bytes; raises Missing, and DamagedError when they are not what was put.
 

@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
+from dsray.engine.connect import MEMORY, RAYLET
+
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 RAYJOB_FIELDS = {
@@ -84,6 +86,11 @@ def test_the_token_is_on_every_node_and_the_dashboard_on_none_of_its_addresses(a
     assert aws["file_mounts"] == {"/home/dsray/.ray/auth_token": "~/.ray/auth_token"}
     assert "RAY_AUTH_MODE=token" in (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
     assert not any("dashboard-host" in command for command in aws["head_start_ray_commands"])
+
+
+def test_the_image_has_the_settings_that_a_ray_of_our_own_has() -> None:
+    said = (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
+    assert [name for name, value in {**MEMORY, **RAYLET}.items() if f" {name}={value} \\\n" not in said] == []
 
 
 def test_the_rayjob_has_only_fields_that_kuberay_knows(kubernetes: dict[str, dict[str, Any]]) -> None:

@@ -4,17 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import ray
 
+from dsray.engine.connect import cpus
 from dsray.engine.exchange import Cluster, hashes, split
 from dsray.engine.shards import Work, map_shards
 from dsray.engine.tasks import map_all, run_all
 from dsray.errors import DsrayError, SourceError
 from dsray.lake import shards
+from dsray.lake.files import FileStore
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -64,6 +67,34 @@ def test_only_the_columns_that_are_asked_for_are_read(store):
 
     (made,) = map_shards(store, [Work("out/n.parquet", [(receipt, ["y"])])], names, silent)
     assert shards.read(store, made)["names"].to_pylist() == ["y"]
+
+
+class Far(FileStore):
+    far = True
+
+
+@pytest.mark.parametrize(("kind", "room", "tasks"), [(Far, 1e12, 2), (Far, 1e9, 1), (FileStore, 1e12, 1)])
+def test_a_core_has_two_tasks_where_the_lake_is_far_and_memory_has_room(
+    store, tmp_path, monkeypatch, kind, room, tasks
+):
+    monkeypatch.setattr("dsray.engine.shards.memory", lambda: room)
+    many, patience_s = 2 * cpus(), 30 if tasks > 1 else 1
+    running = tmp_path / "running"
+    running.mkdir()
+
+    def meet(table, careful=False):
+        mine = running / str(os.getpid())
+        mine.touch()
+        until, seen = time.monotonic() + patience_s, 0
+        while seen < many and time.monotonic() < until:
+            seen = max(seen, len(list(running.iterdir())))
+            time.sleep(0.02)
+        mine.unlink()
+        return table, {"seen": seen}
+
+    works = [Work(f"out/far{n}.parquet", [(put(store, f"far{n}", n), None)]) for n in range(many)]
+    made = map_shards(kind(store.url), works, meet, silent)
+    assert max(receipt.counts["seen"] for receipt in made) == cpus() * tasks
 
 
 def test_a_worker_that_dies_is_replaced_and_the_next_try_is_careful(store, tmp_path):

@@ -197,6 +197,16 @@ def test_a_proxy_is_not_asked_for_this_machine(s3: Store, monkeypatch: pytest.Mo
         assert file.read() == b"1"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "far"),
+    [("http://127.0.0.1:1", False), ("http://[::1]:1", False), ("https://s3.example.org", True), (None, True)],
+)
+def test_a_server_elsewhere_is_far(keys: None, monkeypatch: pytest.MonkeyPatch, endpoint: str | None, far: bool):
+    if endpoint is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert open_store("s3://bucket/x").far is far
+
+
 @contextmanager
 def answering(*codes: tuple[int, str], heads: tuple[int, str] = (404, "")) -> Iterator[tuple[str, list[str]]]:
     """A server that answers puts with these, the last for ever, and knows no object."""
