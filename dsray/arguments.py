@@ -77,7 +77,8 @@ def _building(verb: Verb) -> None:
 def _reading(verb: Verb) -> None:
     """What tells of versions and rows."""
     show = _with_lake(verb("show", "what a release is made of"))
-    show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest; without it: all datasets")
+    show.add_argument("release", nargs="?", help="digits@v3, or digits for the newest, or its recipe; without it: all "
+                      "datasets")  # fmt: skip
     show.add_argument("--quarantine", nargs="?", const="", metavar="RULE", help="why rows were dropped, with examples "
                       "and what other thresholds would bring back; of all rules, or of one")  # fmt: skip
     diff = _with_lake(verb("diff", "what is different between two versions: rows, labels, scores, recipe"))

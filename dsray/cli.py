@@ -204,14 +204,18 @@ def _submit(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     from dsray import catalog, console
+    from dsray import recipe as recipes
 
     if options.quarantine is not None and options.release is None:
-        raise DsrayError("Whose quarantine?", "Name a dataset: dsray show digits --quarantine.")
-    with _opened(options) as store:
-        if options.quarantine is None:
-            catalog.show(console.console_of(), store, options.release)
+        raise DsrayError("Whose quarantine?", "Name a dataset or a recipe: dsray show digits --quarantine.")
+    screen = console.console_of()
+    path = Path(options.release or "")
+    recipe = recipes.load(path) if path.suffix in (".yaml", ".yml") else None
+    with _opened(options, recipe) as store:
+        if options.quarantine is not None:
+            console.quarantine(screen, store, recipe or options.release, options.quarantine)
         else:
-            console.quarantine(console.console_of(), store, options.release, options.quarantine)
+            catalog.show(screen, store, recipe.dataset if recipe else options.release)
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -18,7 +18,8 @@ from dsray.errors import DsrayError
 from dsray.lake import manifests
 from dsray.lake.manifests import Manifest
 from dsray.lake.store import Store
-from dsray.planning import Planned
+from dsray.planning import Planned, plan
+from dsray.recipe import Recipe
 from dsray.report import scores
 from dsray.schema import SPLITS
 from dsray.stages.gates import refused
@@ -208,21 +209,32 @@ def console_of(file: Any = None) -> Console:
     return console if console.is_terminal else Console(file=file or sys.stdout, soft_wrap=True, markup=False, width=120)
 
 
-def quarantine(console: Console, store: Store, name: str, rule: str) -> None:
-    """Why rows of a release were dropped, a rule at a time: examples, and what other thresholds would bring back."""
+def _selected(store: Store, what: str | Recipe) -> tuple[str, Manifest, Manifest]:
+    """The name of a release, or of a recipe's dataset, and the manifests of its raw rows and of their verdicts."""
+    if isinstance(what, str):
+        version = find(store, what)
+        name, stages = f"{version.dataset}@v{version.number}", version.manifest["stages"]
+        raw, select = (manifests.find(store, stage, stages[stage]["key"]) for stage in ("collect", "select"))
+    else:
+        name, steps = what.dataset, {one.name: one.manifest for one in plan(what, store)}
+        raw, select = steps["collect"], steps["select"]
+    if raw is None or select is None:
+        raise DsrayError(f"The verdicts behind {name} are not on {store.url}.", "Run its recipe.")
+    return name, raw, select
+
+
+def quarantine(console: Console, store: Store, what: str | Recipe, rule: str) -> None:
+    """Why rows of a release were dropped, a rule at a time: examples, and what other thresholds would bring back. Of a
+    recipe: what its last run dropped, though nothing may have been left to release."""
     from dsray.stages.choose.quarantine import caught
 
-    version = find(store, name)
-    keys = {stage: version.manifest["stages"][stage]["key"] for stage in ("collect", "select")}
-    raw, select = (manifests.find(store, stage, key) for stage, key in keys.items())
-    if raw is None or select is None:
-        raise DsrayError(f"The verdicts behind {name} are no longer on {store.url}.", "Run its recipe again.")
+    name, raw, select = _selected(store, what)
     found = caught(raw, select, store, 3 if not rule else 20)
     if rule and rule not in {one.rule for one in found}:
         known = ", ".join(one.rule for one in found) or "none"
         raise DsrayError(f"No row of {name} was dropped by '{rule}'.", f"Rules that dropped rows: {known}.")
     dropped = sum(one.rows for one in found)
-    said = f"{version.dataset}@v{version.number}  {dropped:,} of {select.counts['in']:,} rows are in quarantine"
+    said = f"{name}  {dropped:,} of {select.counts['in']:,} rows are in quarantine"
     console.print(said, highlight=False, style="bold")
     for one in found:
         if rule in ("", one.rule):

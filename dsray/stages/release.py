@@ -153,14 +153,15 @@ def empty(made: Made) -> DsrayError:
         return DsrayError("The release would be empty: no row was collected.", "Correct what `collect` reads.")
     said = [f"{count:,} {rule}" for rule, count in rules[:_NAMED]] + ["..."] * (len(rules) > _NAMED)
     ways = {
-        "unlabelled": "Say under `label` what the rows are, or set select.drop.unlabelled to false.",
-        "undecodable": "Correct `kind`, or what `collect` reads.",
-        "no form": "Correct `render`.",
+        "unlabelled": "Say under `label` what the rows are, or set select.drop.unlabelled to false",
+        "undecodable": "Correct `kind`, or what `collect` reads",
+        "no form": "Correct `render`",
     }
-    otherwise = "Change `select`, or what `collect` reads; `dsray plan --set` shows what another threshold keeps."
+    otherwise = "Change `select`, or what `collect` reads; `dsray plan --set` shows what another threshold keeps"
+    shown = "; `dsray show recipe.yaml --quarantine` shows such rows" if made["select"].details["quarantine"] else ""
     return DsrayError(
         f"The release would be empty: none of {made['select'].counts['in']:,} rows is left ({', '.join(said)}).",
-        ways.get(rules[0][0], otherwise),
+        f"{ways.get(rules[0][0], otherwise)}{shown}.",
     )
 
 

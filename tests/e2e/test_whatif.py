@@ -51,6 +51,8 @@ def test_plan_set_and_show_quarantine_print_it(built, recipe_file, capsys):
     for rule, rows in outcome.made["select"].details["quarantine"].items():
         assert rule in said and f"{rows:,}" in said
     assert "would bring back" in said and "no min" in said and "http://" in said
+    assert cli.main(["show", str(recipe_file), *where, "--quarantine"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == said.splitlines()[1:]
     assert cli.main(["show", "digits", *where, "--quarantine", "blur"]) == 0
     assert "undecodable" not in capsys.readouterr().out
     assert cli.main(["show", "digits", *where, "--quarantine", "nonsense"]) == 1

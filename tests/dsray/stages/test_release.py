@@ -1,5 +1,6 @@
 """release: columns that are there when a row has them, and that other libraries read as what they are."""
 
+import io
 import json
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dsray import build, schema
+from dsray import build, console, schema
 from dsray import recipe as recipes
 from dsray.errors import DsrayError, GateError, RecipeError
 from dsray.kinds import kind
@@ -174,9 +175,13 @@ def test_an_empty_release_names_the_rules_that_took_most_and_what_mends_the_firs
         "none of 1,200 rows is left (1,100 blur, 60 opted_out, 20 entropy, 15 undecodable, ...). Change `select`"
         in said(blur=1100, unlabelled=5, entropy=20, opted_out=60, undecodable=15)
     )
-    assert "(1,200 undecodable). Correct `kind`, or" in said(undecodable=1200)
+    undecodable = said(undecodable=1200)
+    assert (
+        "(1,200 undecodable). Correct `kind`, or" in undecodable and "dsray show recipe.yaml --quarant" in undecodable
+    )
     assert said() == "The release would be empty: no row was collected. Correct what `collect` reads."
-    assert "(1,000 no form, 200 blur). Correct `render`." in said(1000, blur=200)
+    assert said(1000).endswith("(1,000 no form). Correct `render`.")
+    assert "(1,000 no form, 200 blur). Correct `render`; `dsray show" in said(1000, blur=200)
 
 
 @pytest.mark.parametrize("unlabelled", [False, True])
@@ -189,8 +194,19 @@ def test_an_origin_without_rows_has_no_shard_and_without_any_row_there_is_no_rel
         "select": {"drop": {"unlabelled": unlabelled}, "split": {"train": 0, "validation": 1, "test": 0}},
         "augment": {"copies": 1},
     }
+    recipe = recipes.model().model_validate(said)
     empty = pytest.raises(DsrayError, match=r"none of 1 rows is left \(1 unlabelled\)\. Say under `label`")
     with inline(), empty if unlabelled else nullcontext():
-        made = build.run(recipes.model().model_validate(said), store, Silent()).made["release"]
+        made = build.run(recipe, store, Silent()).made["release"]
         (receipt,) = made.shards
         assert receipt.name.endswith("/validation/real-00000-of-00001.parquet")
+    told = io.StringIO()
+    console.quarantine(console.console_of(told), store, recipe, "")
+    assert f"one  {int(unlabelled)} of 1 rows are in quarantine" in told.getvalue()
+    assert ("0.png" in told.getvalue()) is unlabelled
+
+
+def test_a_recipe_that_never_ran_has_no_quarantine(store, tmp_path):
+    said = {"dataset": "one", "collect": {"f": {"files": {"path": str(tmp_path)}}}}
+    with pytest.raises(DsrayError, match="The verdicts behind one are not on"):
+        console.quarantine(console.console_of(io.StringIO()), store, recipes.model().model_validate(said), "")
