@@ -1,7 +1,9 @@
 """Reading a release: as pandas, torch, Hugging Face or Ray data."""
 
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from dsray.errors import LakeError
+from dsray.keys import digest
 from dsray.lake import shards
 from dsray.lake.session import opened
 from dsray.lake.shards import Receipt
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 
 _FORM = ("values", "mean", "std")
 """What a release's manifest says of the numbers that loaders make."""
+
+
+_AT_ONCE = 4
+"""Shards that are read at once where all are wanted: a distant S3 gives each connection some 85 MB a second."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +109,24 @@ class Dataset:
         """The names behind the numbers in the column `label`."""
         return list(self.version.manifest["classes"])
 
-    def tables(self) -> Iterator[pa.Table]:
-        """The shards one after the other, each checked against its digest."""
-        for receipt in self.version.shards(self.split, self.origins):
-            yield shards.read(self.version.store, receipt)
+    def tables(self, ahead: int = 1) -> Iterator[pa.Table]:
+        """The shards one after the other, each checked against its digest; `ahead` of them are read meanwhile."""
+        waiting: deque[Future[pa.Table]] = deque()
+        with ThreadPoolExecutor(ahead) as pool:
+            try:
+                for receipt in self.version.shards(self.split, self.origins):
+                    waiting.append(pool.submit(shards.read, self.version.store, receipt))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     def arrow(self) -> pa.Table:
         """All rows as one Arrow table."""
-        return pa.concat_tables(self.tables())
+        return pa.concat_tables(self.tables(_AT_ONCE))
 
     def values(self, array: "NDArray[np.uint8]") -> "NDArray[np.float32]":
         """Bytes [..., C] → the numbers that the release is to be read as (`release.values`), float32."""
@@ -167,14 +184,20 @@ def load(name: str, split: str | None = None, lake: str | None = None, origins: 
 
 
 def export(version: Version, folder: Path) -> list[Path]:
-    """Copies a release into a folder of plain files, checking every shard; what is there already and whole is kept."""
-    written = []
+    """Copies a release into a folder of plain files, checking every shard; those that are there whole are not read."""
     receipts = {receipt.name: receipt for receipt in version.shards()}
     listed = [entry.name for entry in version.store.list(version.prefix)]
-    for name in sorted({*receipts, *listed} - {f"{version.prefix}claim.json"}):
-        data = shards.whole(version.store, receipts[name]) if name in receipts else version.store.read(name)
-        written.append(keep(folder / name.removeprefix(version.prefix), data))
-    return written
+
+    def copied(name: str) -> Path:
+        target = folder / name.removeprefix(version.prefix)
+        if name not in receipts:
+            return keep(target, version.store.read(name))
+        if target.is_file() and digest(target.read_bytes()) == receipts[name].digest:
+            return target
+        return keep(target, shards.whole(version.store, receipts[name]))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(copied, sorted({*receipts, *listed} - {f"{version.prefix}claim.json"})))
 
 
 def keep(target: Path, data: bytes) -> Path:

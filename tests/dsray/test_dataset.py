@@ -9,11 +9,12 @@ import torch
 
 from dsray import keys
 from dsray.dataset import Dataset, Version, export, find, version
-from dsray.errors import DsrayError, LakeError
+from dsray.errors import DamagedError, DsrayError, LakeError
 from dsray.lake import shards
 from dsray.lake.store import Missing, Store
 from dsray.stages import release, versions
 from dsray.stages.moments import merged, moments
+from faulty import Faulty
 from rows import drawing, png, sample_rows
 
 PICTURES = np.stack([drawing(seed) for seed in range(7)])
@@ -121,3 +122,48 @@ def test_an_export_is_whole_or_an_error(store, tmp_path):
     store.delete(receipt.name)
     with pytest.raises(Missing, match=f"{receipt.name} is gone"):
         export(data.version, tmp_path / "again")
+
+
+def many(store: Store, count: int) -> Dataset:
+    """A release of `count` shards; each row says which one."""
+    names = [f"releases/d/v1/train/real-{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+    receipts = [shards.write(store, name, pa.table({"shard": [n] * 3})) for n, name in enumerate(names)]
+    return Dataset(Version("d", 1, store, {"shards": [receipt.__dict__ for receipt in receipts]}), None)
+
+
+@pytest.mark.parametrize("ahead", [1, 4, 9])
+def test_shards_come_in_their_order_however_many_are_read_ahead(store, ahead):
+    data = many(store, 7)
+    assert [table["shard"][0].as_py() for table in data.tables(ahead)] == [*range(7)]
+    assert data.arrow()["shard"].to_pylist() == [n for n in range(7) for _ in range(3)]
+
+
+def test_who_stops_early_reads_no_more_than_what_was_under_way(store):
+    seen = Faulty(store)
+    for table in many(seen, 7).tables():
+        assert table["shard"][0].as_py() == 0
+        break
+    assert seen.done.count("read") <= 3
+
+
+def test_a_damaged_shard_comes_as_an_error_after_those_before_it(store):
+    data = many(store, 3)
+    name = data.version.shards()[1].name
+    store.delete(name)
+    store.create(name, b"else")
+    tables = data.tables()
+    assert next(tables)["shard"][0].as_py() == 0
+    with pytest.raises(DamagedError, match=name):
+        next(tables)
+
+
+def test_an_export_goes_on_where_one_broke_off(store, tmp_path):
+    seen = Faulty(store)
+    data = many(seen, 3)
+    written = export(data.version, tmp_path)
+    assert seen.done.count("read") == 3
+    written[1].write_bytes(b"half")
+    written[2].unlink()
+    assert export(data.version, tmp_path) == written
+    assert seen.done.count("read") == 5
+    assert [keys.digest(path.read_bytes()) for path in written] == [one.digest for one in data.version.shards()]
