@@ -1,9 +1,8 @@
 """Reading a release: as pandas, torch, Hugging Face or Ray data."""
 
 import json
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,18 +110,7 @@ class Dataset:
 
     def tables(self, ahead: int = 1) -> Iterator[pa.Table]:
         """The shards one after the other, each checked against its digest; `ahead` of them are read meanwhile."""
-        waiting: deque[Future[pa.Table]] = deque()
-        with ThreadPoolExecutor(ahead) as pool:
-            try:
-                for receipt in self.version.shards(self.split, self.origins):
-                    waiting.append(pool.submit(shards.read, self.version.store, receipt))
-                    if len(waiting) > ahead:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for one in waiting:
-                    one.cancel()
+        return shards.each(self.version.store, self.version.shards(self.split, self.origins), ahead=ahead)
 
     def arrow(self) -> pa.Table:
         """All rows as one Arrow table."""

@@ -51,9 +51,10 @@ def export(version: Version, folder: Path) -> list[Path]:
 def _rows(version: Version, of_kind: Kind) -> Iterator[tuple[str, dict[str, Any], bytes]]:
     """(real, augmented or a model, what is known of a sample, the sample as PNG) of every row."""
     classes = version.manifest["classes"]
-    for receipt in version.shards():
+    receipts = version.shards()
+    for receipt, table in zip(receipts, shards.each(version.store, receipts), strict=True):
         split, file = receipt.name.removeprefix(version.prefix).split("/")
-        for batch in shards.read(version.store, receipt).to_batches(max_chunksize=_BATCH):
+        for batch in table.to_batches(max_chunksize=_BATCH):
             for row in batch.to_pylist():
                 media = row.pop(of_kind.COLUMN)["bytes"]
                 row.pop("tensor", None)

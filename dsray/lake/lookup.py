@@ -66,12 +66,6 @@ def row_of(
             raise _unread(store, receipt) from error
 
 
-def columns(store: Store, receipts: Sequence[Receipt], names: Sequence[str]) -> list[pa.Table]:
-    """Some columns of many shards, read together."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda receipt: shards.read(store, receipt, names), receipts))
-
-
 def _matches(store: Store, receipt: Receipt, column: str, value: str, prefix: bool) -> list[Place]:
     found: list[Place] = []
     first = 0

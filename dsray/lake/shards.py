@@ -1,8 +1,9 @@
 """Shards: one Parquet object a shard, made in memory, put once, with its receipt in the object's metadata."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -137,6 +138,24 @@ def read(store: Store, receipt: Receipt, columns: Sequence[str] | None = None) -
             values = _read(store, _found(store, receipt, digest), parts)[one.name]
             table = table.set_column(place, one.name, _taken(values, table[one.name].combine_chunks()))
     return table
+
+
+def each(
+    store: Store, receipts: Iterable[Receipt], columns: Sequence[str] | None = None, ahead: int = 1
+) -> Iterator[pa.Table]:
+    """The shards' tables in order, as `read` gives them; so many of the next are read meanwhile, and held."""
+    waiting: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        try:
+            for receipt in receipts:
+                waiting.append(pool.submit(read, store, receipt, columns))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:
+                one.cancel()
 
 
 def whole(store: Store, receipt: Receipt) -> bytes:

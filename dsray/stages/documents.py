@@ -236,8 +236,8 @@ def _grid(manifest: Manifest, work: Work, classes: list[str]) -> bytes | None:
 
 
 def _tables(manifest: Manifest, work: Work) -> Iterator[pa.Table]:
-    for receipt in manifest.shards[:_MOST_SHARDS]:
-        yield good(shards.read(work.store, receipt)).sort_by("id")
+    for table in shards.each(work.store, manifest.shards[:_MOST_SHARDS]):
+        yield good(table).sort_by("id")
 
 
 def _curve(model: str, manifest: Manifest, made: Made, work: Work, learned: dict[str, Any]) -> page.Curve:

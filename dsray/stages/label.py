@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -280,9 +279,8 @@ def _code(labellers: Sequence[Labeller]) -> dict[str, str]:
 def _patterns(receipts: Sequence[Receipt], store: Store) -> Counter[Votes]:
     """From the shards: a receipt has no room for them."""
     counted: Counter[Votes] = Counter()
-    with ThreadPoolExecutor(16) as pool:
-        for table in pool.map(lambda receipt: lake_shards.read(store, receipt, ["votes"]), receipts):
-            counted.update(patterns.count(table["votes"]))
+    for table in lake_shards.each(store, receipts, ["votes"], ahead=16):
+        counted.update(patterns.count(table["votes"]))
     return counted
 
 

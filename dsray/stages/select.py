@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -152,8 +151,7 @@ def by_count(quarantine: dict[str, int]) -> list[tuple[str, int]]:
 
 def _classes(receipts: list[Receipt], store: Store) -> dict[str, dict[str, int]]:
     """Class → split → rows. From the shards: a receipt has no room for the counts of many classes."""
-    with ThreadPoolExecutor(16) as pool:
-        return classes_of(pool.map(lambda receipt: lake_shards.read(store, receipt, ["split", "label"]), receipts))
+    return classes_of(lake_shards.each(store, receipts, ["split", "label"], ahead=16))
 
 
 def classes_of(tables: Any) -> dict[str, dict[str, int]]:

@@ -235,7 +235,7 @@ def _near(job: Sampling, limit: float) -> Callable[[Any], Any]:
     from dsray.metrics.neighbours import flat
 
     columns = ["media", "split", "error"]
-    tables = [good(shards.read(job.store, receipt, columns)) for receipt in job.real]
+    tables = [good(table) for table in shards.each(job.store, job.real, columns, ahead=4)]
     media = [row for table in tables for row in table.filter(pc.equal(table["split"], "train"))["media"].to_pylist()]
     train_MF = np.unique(flat(kind(job.params["kind"]).to_arrays([row["bytes"] for row in media])), axis=0)
     return lambda images_NHWC: ratios(flat(images_NHWC), train_MF) < limit

@@ -29,7 +29,7 @@ _PART = 1024  # rows decoded at once
 def arrays(store: Store, samples: list[Receipt], of_kind: str, room: int) -> tuple[NDArray[np.uint8], list[str | None]]:
     """The training rows as uint8 [N, H, W, C] and their labels, in the order of their ids. Above `room` bytes the
     pixels are a memory map, of a file that is gone with its process. Raises DsrayError when there are no rows."""
-    about = [_training(shards.read(store, receipt, ["id", "label", "split", "error"])) for receipt in samples]
+    about = [_training(table) for table in shards.each(store, samples, ["id", "label", "split", "error"], ahead=8)]
     whole = pa.concat_tables(about)
     if not whole.num_rows:
         raise DsrayError(
@@ -65,9 +65,9 @@ def _training(table: pa.Table) -> pa.Table:
 
 
 def _decoded(store: Store, samples: list[Receipt], of_kind: Kind) -> Iterator[Any]:
-    """uint8 [B, H, W, C] of the training rows, as the shards have them; one shard is held at a time."""
-    for receipt in samples:
-        media = _training(shards.read(store, receipt, ["media", "split", "error"]))["media"]
+    """uint8 [B, H, W, C] of the training rows, as the shards have them; one shard is held, and the next."""
+    for table in shards.each(store, samples, ["media", "split", "error"]):
+        media = _training(table)["media"]
         for start in range(0, len(media), _PART):
             yield of_kind.to_arrays([one["bytes"] for one in media.slice(start, _PART).to_pylist()])
 

@@ -167,7 +167,7 @@ def _cluster(store: Store, build: Build, verdict: Said, signature: int | None) -
         rows_of.setdefault(place.shard.name, []).append(place)
     held = [receipt for receipt in select if receipt.name in rows_of]
     others = []
-    for receipt, table in zip(held, lookup.columns(store, held, ["id", "kept", "rule", "split"]), strict=True):
+    for receipt, table in zip(held, shards.each(store, held, ["id", "kept", "rule", "split"], ahead=8), strict=True):
         rows = [place.row for place in rows_of[receipt.name]]
         for said, row in zip(table.take(rows).to_pylist(), rows, strict=True):
             if said["id"] != verdict["id"]:
@@ -300,7 +300,7 @@ def _sources(store: Store, build: Build, step: str, ids: pa.ChunkedArray) -> lis
     """The sample shards that hold some of these rows, and how many."""
     samples, raws = build.shards(step), build.shards("collect")
     found = []
-    for number, table in enumerate(lookup.columns(store, samples, ["id"])):
+    for number, table in enumerate(shards.each(store, samples, ["id"], ahead=8)):
         if rows := pc.sum(pc.is_in(table["id"], ids.combine_chunks())).as_py():
             raw = raws[number].name if not step.startswith("synthesize") and raws else None
             found.append({"rows": rows, "samples": samples[number].name, "raw": raw})

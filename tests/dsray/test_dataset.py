@@ -9,7 +9,7 @@ import torch
 
 from dsray import keys
 from dsray.dataset import Dataset, Version, export, find, version
-from dsray.errors import DamagedError, DsrayError, LakeError
+from dsray.errors import DsrayError, LakeError
 from dsray.lake import shards
 from dsray.lake.store import Missing, Store
 from dsray.stages import release, versions
@@ -131,30 +131,10 @@ def many(store: Store, count: int) -> Dataset:
     return Dataset(Version("d", 1, store, {"shards": [receipt.__dict__ for receipt in receipts]}), None)
 
 
-@pytest.mark.parametrize("ahead", [1, 4, 9])
-def test_shards_come_in_their_order_however_many_are_read_ahead(store, ahead):
+def test_tables_and_arrow_have_the_shards_in_their_order(store):
     data = many(store, 7)
-    assert [table["shard"][0].as_py() for table in data.tables(ahead)] == [*range(7)]
+    assert [table["shard"][0].as_py() for table in data.tables()] == [*range(7)]
     assert data.arrow()["shard"].to_pylist() == [n for n in range(7) for _ in range(3)]
-
-
-def test_who_stops_early_reads_no_more_than_what_was_under_way(store):
-    seen = Faulty(store)
-    for table in many(seen, 7).tables():
-        assert table["shard"][0].as_py() == 0
-        break
-    assert seen.done.count("read") <= 3
-
-
-def test_a_damaged_shard_comes_as_an_error_after_those_before_it(store):
-    data = many(store, 3)
-    name = data.version.shards()[1].name
-    store.delete(name)
-    store.create(name, b"else")
-    tables = data.tables()
-    assert next(tables)["shard"][0].as_py() == 0
-    with pytest.raises(DamagedError, match=name):
-        next(tables)
 
 
 def test_an_export_goes_on_where_one_broke_off(store, tmp_path):

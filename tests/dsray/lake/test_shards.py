@@ -18,6 +18,7 @@ from dsray.errors import DamagedError, LakeError
 from dsray.lake import shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Missing, Store, open_store
+from faulty import Faulty
 
 SCHEMA = pa.schema(
     [
@@ -296,3 +297,34 @@ def test_what_borrows_is_named_by_the_lenders_content(lending):
     again = shards.write(lake, "shards/render/again", shards.read(lake, lender))
     assert again.digest == lender.digest
     assert shards.read(lake, replace(receipt, lender=again.name)).equals(shards.read(lake, receipt))
+
+
+def numbered(store: Store, count: int) -> list[Receipt]:
+    """Shards that say which they are."""
+    return [shards.write(store, f"shards/x/{n}.parquet", pa.table({"n": [n], "m": [n]})) for n in range(count)]
+
+
+@pytest.mark.parametrize("ahead", [1, 4, 9])
+def test_each_comes_in_order_however_many_are_read_ahead(store: Store, ahead: int):
+    receipts = numbered(store, 7)
+    assert [table["n"][0].as_py() for table in shards.each(store, receipts, ahead=ahead)] == [*range(7)]
+    assert all(table.column_names == ["m"] for table in shards.each(store, receipts, ["m"], ahead=ahead))
+    assert [*shards.each(store, [])] == []
+
+
+def test_who_stops_early_reads_no_more_than_what_was_under_way(store: Store):
+    receipts, seen = numbered(store, 7), Faulty(store)
+    tables = shards.each(seen, receipts)
+    next(tables)
+    tables.close()
+    assert seen.done.count("read") <= 3
+
+
+def test_a_damaged_one_is_an_error_after_those_before_it(store: Store):
+    receipts = numbered(store, 3)
+    store.delete(receipts[1].name)
+    store.create(receipts[1].name, b"else")
+    tables = shards.each(store, receipts)
+    assert next(tables)["n"][0].as_py() == 0
+    with pytest.raises(DamagedError, match=receipts[1].name):
+        next(tables)

@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
-from dsray.lake import lookup, refs
+from dsray.lake import refs, shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import open_store
 from dsray.stages import versions
@@ -27,12 +27,12 @@ def test_shards_of_a_family_hold_the_same_rows(made):
     assert [*build.trainings()] == ["gan"]
     for raw in build.shards("collect"):
         family = build.family(raw)
-        ids = [[row["id"] for row in lookup.columns(made.store, [family[step]], ["id"])[0].to_pylist()]
+        ids = [[row["id"] for row in shards.read(made.store, family[step], ["id"]).to_pylist()]
                for step in ("collect", "measure", "render", "label", "select")]  # fmt: skip
         assert all(one == ids[0] for one in ids)
-        assert {
-            row["parent"] for row in lookup.columns(made.store, [family["augment"]], ["parent"])[0].to_pylist()
-        } <= {row["id"] for row in lookup.columns(made.store, [family["gather"]], ["id"])[0].to_pylist()}
+        assert {row["parent"] for row in shards.read(made.store, family["augment"], ["parent"]).to_pylist()} <= {
+            row["id"] for row in shards.read(made.store, family["gather"], ["id"]).to_pylist()
+        }
 
 
 def test_a_release_gives_its_recipe_back(made):
@@ -63,8 +63,8 @@ def test_stages_that_another_crawl_left_behind_do_not_follow_from_its_shards(mad
     build = builds(made.store)[-1]
     collect = build.made["collect"]
     other = replace(collect.shards[0], name="raw/drawings/other.parquet", digest="other")
-    for shards in ([other, *collect.shards], [*collect.shards, other], [other]):
-        newer = replace(build, made={**build.made, "collect": replace(collect, shards=shards)})
-        assert all(newer.family(raw) is None for raw in shards)
+    for others in ([other, *collect.shards], [*collect.shards, other], [other]):
+        newer = replace(build, made={**build.made, "collect": replace(collect, shards=others)})
+        assert all(newer.family(raw) is None for raw in others)
     relabelled = replace(build.made["label"], shards=[other])
     assert replace(build, made={**build.made, "label": relabelled}).family(collect.shards[0]) is None
