@@ -32,6 +32,7 @@ S3Client = Any
 _ATTEMPT, _SHA256 = "dsray-attempt", "dsray-sha256"  # our metadata, beside the caller's
 _CONNECT_S, _READ_S, _ATTEMPTS = 5, 60, 7
 _CONFLICT_TRIES, _READ_TRIES = 8, 3
+_SMALL = 2**16  # bytes
 # Codes of S3 and exceptions of botocore, what to say is wrong, what to do. The last says the rest.
 _REFUSALS: tuple[tuple[set[str], str, str], ...] = (
     ({"NoSuchBucket"}, "There is no bucket '{bucket}' at {at}.", "Make it, or correct the lake's address."),
@@ -299,7 +300,15 @@ def client(endpoint: str | None, attempts: int = _ATTEMPTS, **keys: str) -> "S3C
         proxies={} if endpoint and _is_here(endpoint) else None,
     )
     region = session.region_name or "us-east-1"
-    return session.client("s3", config=config, region_name=region, endpoint_url=endpoint, **keys)  # type: ignore[call-overload]  # names and keys only
+    made: S3Client = session.client("s3", config=config, region_name=region, endpoint_url=endpoint, **keys)  # type: ignore[call-overload]  # names and keys only
+    made.meta.events.register("before-send.s3.PutObject", _at_once)
+    return made
+
+
+def _at_once(request: Any, **_: Any) -> None:
+    """Does not ask the server whether it wants a small body, which would take as long as to send it."""
+    if int(request.headers.get("Content-Length", _SMALL)) < _SMALL:
+        del request.headers["Expect"]
 
 
 @lru_cache(maxsize=1)

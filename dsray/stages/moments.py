@@ -5,7 +5,6 @@ Sums are whole numbers, so they are exact however the rows are cut into shards; 
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -53,9 +52,7 @@ def run(step: Step, made: Made, work: Work) -> Manifest:
     receipts = shards.map_shards(
         work.store, works, partial(moments, kind_name=work.recipe.kind), progress, work.known(step.name)
     )
-    with ThreadPoolExecutor(16) as pool:
-        tables = list(pool.map(partial(lake_shards.read, work.store), receipts))
-    return step.manifest(receipts, {}, merged(tables))
+    return step.manifest(receipts, {}, merged([*lake_shards.each(work.store, receipts, ahead=16)]))
 
 
 def moments(samples: pa.Table, *, kind_name: str, careful: bool = False) -> tuple[pa.Table, dict[str, int]]:

@@ -26,6 +26,7 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.drop_answers = self.drop_requests = self.damage_puts = self.damage_gets = 0
+        self.puts: list[bytes] = []  # how they began
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -46,6 +47,7 @@ class Wire:
             while data := client.recv(1 << 16):
                 if data.startswith((b"PUT ", b"GET ", b"HEAD ", b"DELETE ")):
                     asked[0] = data[:4]
+                    self.puts += [data] if asked[0] == b"PUT " else []
                 if asked[0] == b"PUT " and self.drop_requests:
                     self.drop_requests -= 1
                     break
@@ -115,6 +117,12 @@ def test_a_create_that_cannot_arrive_is_an_error_and_leaves_nothing(s3: Store, w
     with pytest.raises(LakeError, match="cannot be reached"):
         s3.create("x", b"mine")
     assert s3.head("x") is None
+
+
+def test_only_of_a_large_body_the_server_is_asked_whether_it_wants_it(s3: Store, wire: Wire):
+    s3.create("small", b"x")
+    s3.create("large", b"x" * 2**17)
+    assert [b"\r\nExpect: 100-continue\r\n" in put for put in wire.puts] == [False, True]
 
 
 def test_what_is_damaged_on_its_way_is_sent_again(s3: Store, wire: Wire):
