@@ -28,9 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.verb(options) or 0)
     except DsrayError as error:
         return _fail(str(error), error.exit_code, options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         go_on = "run `dsray forget --continue`" if options.verb is _forget else "run the same command"
-        return _fail(f"Stopped. What is done is kept: {go_on} to go on.", INTERRUPTED, options)
+        told = str(stop) or f"Stopped. What is done is kept: {go_on} to go on."
+        return _fail(told, INTERRUPTED, options)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

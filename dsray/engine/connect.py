@@ -4,12 +4,13 @@ import atexit
 import logging
 import os
 import secrets
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
 from typing import Any
 
 from dsray.errors import ClusterError
@@ -43,6 +44,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
     if ray.is_initialized():
         yield
         return
+    stop = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
@@ -56,6 +58,8 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
                 "Check the address and RAY_AUTH_TOKEN, or leave RAY_ADDRESS unset.",
             ) from error
         raise ClusterError(f"Ray cannot be started here: {reason}.", "Run again to go on from here.") from error
+    if callable(stop) and current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray put its own there, and one in C++ that prints a stack trace before it
     _tune_data()
     over = Event()
     if not address:

@@ -1,16 +1,23 @@
 """The same build on a running Ray cluster, through its Jobs API."""
 
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from dsray.errors import INTERRUPTED
+from killing import family, line_of
 from runs import dsray, release_bytes
 
 RAY_FOLDER = "/tmp/ray-submit-test"
@@ -78,6 +85,59 @@ def test_a_submitted_recipe_gives_the_same_bytes(cluster, built, recipe_file, tm
     )
     refused = dsray("submit", bad, "--address", address, "--lake", f"file://{lake}", cwd=tmp_path, **environment)
     assert refused.returncode == 2 and "contact" in refused.stderr
+
+
+def test_who_follows_a_job_may_leave_it_and_a_stopped_one_goes_on(cluster, built, recipe_file, tmp_path):
+    address, environment = cluster
+    lake = tmp_path / "lake"
+    command = [
+        sys.executable,
+        "-m",
+        "dsray",
+        "submit",
+        str(recipe_file),
+        "--address",
+        address,
+        "--lake",
+        f"file://{lake}",
+    ]
+    follower = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )  # fmt: skip
+    until(fetching)
+    follower.send_signal(signal.SIGINT)
+    _, told = follower.communicate(timeout=30)
+    sentence = rf"dsray: Job (\S+) goes on without us: `ray job stop \1 --address {address}` ends it\.\n"
+    said = re.fullmatch(sentence, told)
+    assert follower.returncode == INTERRUPTED and said, told
+    ray = [Path(sys.executable).parent / "ray", "job"]
+    status = ["status", said[1], "--address", address]
+    asked = partial(subprocess.run, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert "is currently running" in asked([*ray, *status]).stdout
+    asked([*ray, "stop", said[1], "--address", address])
+    assert "was stopped" in asked([*ray, *status]).stdout
+    log = asked([*ray, "logs", said[1], "--address", address]).stdout
+    assert "dsray: Stopped. What is done is kept: submit it again to go on." in log
+    until(lambda: not fetching())
+    done = dsray(*command[3:], cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert release_bytes(lake) == release_bytes(built[0])
+
+
+def fetching() -> list[psutil.Process]:
+    """The fetch processes of the cluster's job."""
+    raylets = [
+        one for one in psutil.process_iter(["name"]) if one.info["name"] == "raylet" and RAY_FOLDER in line_of(one)
+    ]
+    return [one for raylet in raylets for one in family(raylet) if "crawlers.fetch" in line_of(one)]
+
+
+def until(there: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(recipe_file, tmp_path):

@@ -50,6 +50,25 @@ def test_a_raylet_that_died_is_one_sentence():
     assert done.stdout.startswith("made")  # Ray's own words may follow
 
 
+_IS_STOPPED = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+from dsray.engine.connect import connected
+try:
+    with connected(cpus=1):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_who_handles_being_stopped_still_does_with_ray():
+    """Ray's own handlers would print a stack trace, and leave by sys.exit."""
+    done = subprocess.run([sys.executable, "-c", _IS_STOPPED], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
 _NOBODY_ASKS = """
 from dsray.engine.connect import connected
 with connected(cpus=1):
