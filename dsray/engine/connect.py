@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
+from types import FrameType
 from typing import Any
 
 from dsray.errors import ClusterError
@@ -44,12 +45,12 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
     if ray.is_initialized():
         yield
         return
-    stop = signal.getsignal(signal.SIGTERM)
     try:
-        if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-        else:
-            _start_local(cpus)
+        with _held():
+            if address:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+            else:
+                _start_local(cpus)
     except Exception as error:  # Ray raises bare Exception too
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         if address:
@@ -58,8 +59,6 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
                 "Check the address and RAY_AUTH_TOKEN, or leave RAY_ADDRESS unset.",
             ) from error
         raise ClusterError(f"Ray cannot be started here: {reason}.", "Run again to go on from here.") from error
-    if callable(stop) and current_thread() is main_thread():
-        signal.signal(signal.SIGTERM, stop)  # Ray put its own there, and one in C++ that prints a stack trace before it
     _tune_data()
     over = Event()
     if not address:
@@ -74,6 +73,41 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[N
         over.set()
         atexit.unregister(over.set)
         ray.shutdown()
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Holds SIGINT and SIGTERM back while Ray starts; a second one is let through.
+
+    Ray forks, and what a handler raises in that moment is lost and leaves the lock of `logging` taken: the build would
+    go on, and hang (DECISIONS.md). Ray also puts handlers of its own in place of the caller's, in Python and in C++.
+    """
+    from ray._private import ray_constants, utils
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    handlers = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    came: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            ours[number](number, frame)
+
+    for number in ours:
+        signal.signal(number, hold)
+    rays, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = rays
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if came:
+            ours[came[0]](came[0], None)
 
 
 def _watch(node: Any, raylet: Any, over: Event) -> None:

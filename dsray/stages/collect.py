@@ -144,6 +144,8 @@ def fetch_once(job: dict[str, Any], post: Callable[[Any], None]) -> dict[str, An
         finally:
             limit.cancel()
             child.kill()
+            with suppress(BrokenPipeError):  # again, of a job that nobody read
+                child.stdin.close()
     lost = SourceError(f"A fetch process ended too early, with exit code {child.returncode}.", "Run again to go on.")
     if child.returncode < 0:
         lost = KilledError(f"A fetch process was killed by signal {-child.returncode}.", "Run again to go on.")

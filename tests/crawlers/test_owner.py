@@ -1,9 +1,11 @@
 """crawlers.owner: the last words of a child count, however it ends."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-from time import time
+from time import sleep, time
+from typing import Any
 
 import pytest
 
@@ -35,3 +37,22 @@ def test_what_a_child_confessed_counts_though_it_died_of_a_signal(tmp_path: Path
     with pytest.raises(SourceError, match="The site is closed"):
         fetch({"seconds": 10, "timeout_s": 1, "ends_at": time() + 60}, print)
     assert (tmp_path / "runs").read_text() == "\n"
+
+
+def test_a_child_that_was_killed_before_it_read_its_job_is_followed_by_another(tmp_path: Path, monkeypatch):
+    child = tmp_path / "child"
+    child.write_text(f"""#!/bin/sh
+if [ ! -e {tmp_path}/killed ]; then touch {tmp_path}/killed; kill -KILL $$; fi
+read job
+echo '{{"done": {{"left": 0}}}}'
+""")
+    child.chmod(0o755)
+    written = json.dumps
+
+    def late(job: Any) -> str:
+        sleep(0.3)  # the child is dead by now
+        return written(job)
+
+    monkeypatch.setattr(sys, "executable", str(child))
+    monkeypatch.setattr("dsray.stages.collect.json.dumps", late)
+    assert fetch({"seconds": 10, "timeout_s": 1, "ends_at": time() + 60}, print) == {"left": 0}

@@ -10,6 +10,7 @@ import time
 import psutil
 import pytest
 
+from dsray.errors import INTERRUPTED
 from dsray.lake import manifests
 from killing import family, gone, is_busy_worker, start
 from runs import dsray, lake, release_bytes
@@ -56,7 +57,8 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(built, recipe_file, tmp
     assert release_bytes(folder) == release_bytes(built[0])
 
 
-def test_ctrl_c_stops_at_once_with_one_sentence_and_leaves_nothing(recipe_file, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_stopped_stops_at_once_with_one_sentence_and_leaves_nothing(recipe_file, tmp_path, how):
     driver = subprocess.Popen(
         [sys.executable, "-m", "dsray", "run", str(recipe_file), "--lake", f"file://{tmp_path / 'lake'}"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -64,10 +66,10 @@ def test_ctrl_c_stops_at_once_with_one_sentence_and_leaves_nothing(recipe_file, 
     )  # fmt: skip
     time.sleep(6)
     everybody = family(psutil.Process(driver.pid))
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(how)
     _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert errors.strip().splitlines()[-1] == "dsray: Stopped. What is done is kept: run the same command to go on."
+    assert errors == "dsray: Stopped. What is done is kept: run the same command to go on.\n"
+    assert driver.returncode == INTERRUPTED
     assert gone(everybody, 30)
 
 
