@@ -98,8 +98,10 @@ def _held() -> Iterator[None]:
 
     for number in ours:
         signal.signal(number, hold)
-    rays, utils.set_sigterm_handler = utils.set_sigterm_handler, lambda _: None
-    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
+    rays = utils.set_sigterm_handler
+    if signal.SIGTERM in ours:
+        utils.set_sigterm_handler = lambda _: None
+        ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
     try:
         yield
     finally:
