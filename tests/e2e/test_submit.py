@@ -90,19 +90,10 @@ def test_a_submitted_recipe_gives_the_same_bytes(cluster, built, recipe_file, tm
 def test_who_follows_a_job_may_leave_it_and_a_stopped_one_goes_on(cluster, built, recipe_file, tmp_path):
     address, environment = cluster
     lake = tmp_path / "lake"
-    command = [
-        sys.executable,
-        "-m",
-        "dsray",
-        "submit",
-        str(recipe_file),
-        "--address",
-        address,
-        "--lake",
-        f"file://{lake}",
-    ]
+    arguments = ["submit", str(recipe_file), "--address", address, "--lake", f"file://{lake}"]
     follower = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "dsray", *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )  # fmt: skip
     until(fetching)
@@ -120,7 +111,7 @@ def test_who_follows_a_job_may_leave_it_and_a_stopped_one_goes_on(cluster, built
     log = asked([*ray, "logs", said[1], "--address", address]).stdout
     assert "dsray: Stopped. What is done is kept: submit it again to go on." in log
     until(lambda: not fetching())
-    done = dsray(*command[3:], cwd=tmp_path, **environment)
+    done = dsray(*arguments, cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert release_bytes(lake) == release_bytes(built[0])
 
