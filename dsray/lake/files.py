@@ -6,7 +6,6 @@ object is: an object has one, and a race or a crash can only leave more, of whic
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import secrets
@@ -17,11 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from dsray.errors import LakeError
 from dsray.keys import digest
+from dsray.lake import disk
 from dsray.lake.store import HIDDEN, Conflict, Data, Entry, Head, Missing, checked, intact
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 _LOCK_S = 60.0  # how long a write waits for others that write names of the same stripe
 _STALE_S = 24 * 3600.0  # a temp file of another machine is dead after a day
-_LARGE = 2**20
-"""Bytes of a piece. What is larger goes to disk by pieces, and its pages are given back: the next one is written into
-warm pages."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -179,8 +176,8 @@ class FileStore:
             _sweep(folder)
         temp = folder / f"{socket.gethostname()}!{os.getpid()}!{secrets.token_hex(8)}"
         try:
-            with temp.open("xb") as file:
-                found = _written(file, memoryview(data), sha256)
+            with temp.open("xb", buffering=0) as file:
+                found = disk.put(file, data, sha256)
             yield temp, found
         finally:
             temp.unlink(missing_ok=True)
@@ -227,29 +224,6 @@ class FileStore:
                     "Check the folder's owner and rights.",
                 ) from error
             raise LakeError(f"The lake {self.url} failed to {doing} {name}: {error.strerror}.") from error
-
-
-def _written(file: IO[bytes], data: memoryview, sha256: str) -> str:
-    """The SHA-256 of the data when they are safe on disk, which writes each piece while the next one is summed up."""
-    summed = hashlib.sha256()
-    for at in range(0, len(data), _LARGE):
-        piece = data[at : at + _LARGE]
-        file.write(piece)
-        if len(data) > _LARGE:
-            _give_back(file, at)
-        if not sha256:
-            summed.update(piece)
-    file.flush()
-    os.fsync(file.fileno())
-    if len(data) > _LARGE:
-        _give_back(file, 0)
-    return sha256 or summed.hexdigest()
-
-
-def _give_back(file: IO[bytes], since: int) -> None:
-    """Pages that are on disk are free for others to use; those that are not go there from now on."""
-    if hasattr(os, "posix_fadvise"):  # Linux
-        os.posix_fadvise(file.fileno(), since, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _link(temp: Path, path: Path) -> bool:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from dsray import keys
 from dsray.errors import DamagedError, LakeError
+from dsray.lake import disk
 from dsray.lake.store import Data, Missing, Store
 
 _GROUP_BYTES = 16 * 2**20  # of values in a row group: what a reader holds at once
@@ -277,8 +278,9 @@ def _meta(rows: int, counts: Mapping[str, int]) -> dict[str, str]:
 
 def _written(write: Callable[[pa.NativeFile], None], room: int) -> memoryview:
     """What `write` writes, into memory of the size that it should take: one that grows copies all, several times."""
-    buffer = pa.allocate_buffer(room, resizable=True)
-    sink = pa.FixedSizeBufferWriter(buffer)
+    spare = np.empty(room + disk.BLOCK, np.uint8)
+    memory = spare[-spare.ctypes.data % disk.BLOCK :]  # from where a disk fetches it
+    sink = pa.FixedSizeBufferWriter(pa.py_buffer(memory))
     try:
         write(sink)
         size = sink.tell()
@@ -286,7 +288,7 @@ def _written(write: Callable[[pa.NativeFile], None], room: int) -> memoryview:
         grown = pa.BufferOutputStream()
         write(grown)
         return memoryview(grown.getvalue())
-    return memoryview(buffer)[:size].toreadonly()
+    return memory.data[:size].toreadonly()
 
 
 def _group_rows(table: pa.Table) -> int:

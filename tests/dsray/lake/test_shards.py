@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dsray import keys, schema
 from dsray.errors import DamagedError, LakeError
-from dsray.lake import shards
+from dsray.lake import disk, shards
 from dsray.lake.shards import Receipt
 from dsray.lake.store import Missing, Store, open_store
 from faulty import Faulty
@@ -66,6 +66,11 @@ def test_encoding_loses_nothing(rows: list[dict]):
     back = pq.read_table(io.BytesIO(shards.encode(table)))
     assert back.equals(table)
     assert back.schema.metadata == SCHEMA.metadata
+
+
+@pytest.mark.parametrize("rows", [1, 100, 2000])
+def test_a_shard_lies_where_a_disk_can_fetch_it(rows: int):
+    assert pa.py_buffer(shards.encode(pictures(rows, 4000))).address % disk.BLOCK == 0
 
 
 def test_big_rows_make_small_row_groups():
