@@ -19,7 +19,7 @@ from dsray.errors import ClusterError
 MEMORY = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_MMAP_THRESHOLD_": str(2**28),
-    "MALLOC_TRIM_THRESHOLD_": str(2**28),
+    "MALLOC_TRIM_THRESHOLD_": str(2**29),
     "MALLOC_ARENA_MAX": "1",
 }
 """Environment of workers: they keep the memory that they freed. Else each step of a training and each shard asks the
